@@ -1,0 +1,43 @@
+# Every target sets up what it needs: Python 3.11 or newer and make are enough.
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN = $(VENV)/bin
+READY = $(VENV)/.ready
+
+.PHONY: run test test-all check format bench clean
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $(READY)
+
+run: $(READY)
+	$(BIN)/python examples/outage.py $(ARGS)
+
+check: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+test: check
+	$(BIN)/pytest -n 2 $(ARGS)
+
+# The tests again on every newer Python that is installed.
+test-all: test
+	@for version in 3.12 3.13; do \
+	    if command -v python$$version >/dev/null && python$$version -c '' 2>/dev/null; then \
+	        $(MAKE) test PYTHON=python$$version VENV=.venv-$$version || exit 1; \
+	    else \
+	        echo "Python $$version is not installed: left out"; \
+	    fi; \
+	done
+
+format: $(READY)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean:
+	rm -rf .venv .venv-* build dist out .pytest_cache .mypy_cache .ruff_cache

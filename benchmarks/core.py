@@ -1,0 +1,85 @@
+"""
+What does the broker itself cost a call, without a network?
+
+Two hundred callers submit through the mock, which answers at once. The default
+settings have 64 workers, so that most callers wait in the mailbox; "no queue" has a
+worker for each. Processor time is that of the whole process, the callers' loop included.
+"""
+
+from typing import Any
+
+from benchmarks.suite import Row, Run, Table, at_most, median, number, rounds, spread
+
+CALLERS = 200
+
+KINDS = {
+    "default": ({}, {}),
+    "no queue": ({"workers": CALLERS}, {}),
+    "deadline": ({}, {"timeout": 30.0}),
+    "limit": ({"requests_per_minute": 1e9, "tokens_per_minute": 1e12}, {}),
+}
+
+
+def measure(run: Run) -> dict[str, Any]:
+    """Measure each kind on each loop."""
+    who = [
+        ("aitor-mock", loop, kind)
+        for kind in KINDS
+        for loop in ("asyncio", "uvloop", "trio")
+    ]
+    who.append(("litellm-mock", "asyncio", "default"))
+    with run.workers() as workers:
+
+        def one(who: tuple[str, str, str]) -> dict[str, Any] | None:
+            peer, loop, kind = who
+            mock, submit = KINDS[kind]
+            settings = {"mocks": [mock], "submit": submit, "in_flight": CALLERS}
+            return workers.load(
+                "closed",
+                peer,
+                loop=loop,
+                settings=settings,
+                in_flight=CALLERS,
+                seconds=run.of(0.7, 0.4),
+                warmup=0.2,
+            )
+
+        return {"samples": rounds(run.of(5, 3), who, one)}
+
+
+def rows(data: dict[str, Any]) -> list[Row]:
+    """Hold the processor time of a submit against its goals."""
+    samples = data["samples"]
+    found = []
+    for loop, goal in (("asyncio", 25.0), ("uvloop", 25.0), ("trio", 75.0)):
+        for kind in ("default", "no queue"):
+            some = samples.get(f"aitor-mock/{loop}/{kind}")
+            found.append(
+                at_most(
+                    f"processor time of a submit through the mock, 200 callers, "
+                    f"{loop}, {'64 workers' if kind == 'default' else '200 workers'}",
+                    median(some, "processor_us"),
+                    goal,
+                    unit=" µs",
+                    shown=spread(some, "processor_us", " µs"),
+                )
+            )
+    return found
+
+
+def tables(data: dict[str, Any]) -> list[Table]:
+    """Show everything."""
+    lines = []
+    for name, some in data["samples"].items():
+        peer, loop, kind = name.split("/")
+        lines.append(
+            (
+                peer.removesuffix("-mock"),
+                loop,
+                kind,
+                spread(some, "processor_us"),
+                number(median(some, "rate") or 0),
+            )
+        )
+    heads = ("who", "loop", "settings", "µs a call", "calls/s")
+    return [Table("Submits through a mock, 200 callers", heads, lines)]

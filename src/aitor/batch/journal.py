@@ -1,0 +1,398 @@
+"""
+The journal: every row that has ended, with its record, in one SQLite file.
+
+The journal is the truth, and the output is a copy of it. A record is committed
+here before its first byte goes to the output, and with it the place in the output
+where it ends. So whatever instant a run is killed at, what the output holds is a
+beginning of what the journal says: the next run writes the rest, and asks nobody.
+The price is that the disk holds every record twice.
+
+Promised is that a record once stored survives the death of the process and of the
+machine (`synchronous=FULL`: each commit waits for the disk). That costs one sync a
+group of rows, in a thread of its own; no row waits for it on its way. A row that
+was in flight at that moment is not known here and is sent again.
+
+One run holds the file: SQLite's exclusive locking mode keeps the operating
+system's lock until the connection, or the process, is gone. A file system without
+locks (some network ones) is no place for it.
+
+Everything here is synchronous and knows nothing of the broker.
+"""
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from aitor.batch.errors import InputError
+from aitor.batch.rows import Row
+from aitor.errors import ConfigurationError
+
+__all__ = ("ERRORS", "OUTPUT", "Admitted", "Journal", "Record")
+
+OUTPUT, ERRORS = 0, 1
+"""The two files that a record may go to."""
+
+APPLICATION = 0x61_69_74_72
+"""Tells our files from other SQLite files (`PRAGMA application_id`)."""
+
+VERSION = 1
+
+PATIENCE = 0.5
+"""Seconds to wait for a run that is just ending."""
+
+# Places are apart from the records, which are large: laying the files out anew
+# must not move these. A record ends at `stop`, the sum of the lengths so far.
+SCHEMA = """
+CREATE TABLE records (
+    number INTEGER PRIMARY KEY,
+    custom_id TEXT NOT NULL UNIQUE,
+    fingerprint TEXT NOT NULL,
+    line INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    record BLOB NOT NULL
+);
+CREATE TABLE places (
+    file INTEGER NOT NULL,
+    stop INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    PRIMARY KEY (file, stop)
+) WITHOUT ROWID;
+CREATE TABLE settings (name TEXT PRIMARY KEY, hash TEXT NOT NULL);
+CREATE TABLE state (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+"""
+
+# Where a custom_id was seen in this run. A temporary table lives in a file of its
+# own and goes with the connection: finding duplicates takes disk, not memory.
+SEEN = "CREATE TEMP TABLE seen (custom_id TEXT PRIMARY KEY, line INTEGER) WITHOUT ROWID"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Record:
+    """
+    A row that has ended.
+
+    Args:
+        row: The row.
+        failed: Whether it failed.
+        text: Its line for the output, newline included.
+    """
+
+    row: Row
+    failed: bool
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """
+    What the journal says to a piece of the input.
+
+    Args:
+        rows: Those still to do.
+        succeeded: How many an earlier run has answered.
+        failed: How many failed in an earlier run.
+    """
+
+    rows: list[Row]
+    succeeded: int
+    failed: int
+
+
+class Journal:
+    """
+    The records of one batch, held by one run.
+
+    Args:
+        path: The file, made if it is not there; empty for one that goes when the
+            run ends.
+
+    Raises:
+        ConfigurationError: If another run holds it, or it is no journal.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        try:
+            # The threads that use the connection take turns; see `Store`.
+            self._database = sqlite3.connect(
+                path, timeout=PATIENCE, isolation_level=None, check_same_thread=False
+            )
+        except sqlite3.Error as error:
+            raise ConfigurationError(
+                f"the journal {path} cannot be opened ({error}); see --journal"
+            ) from error
+        try:
+            self._prepare()
+        except BaseException:
+            self._database.close()
+            raise
+        self._apart = False
+        self._number = 0
+        self._stops: dict[int, int] = {}
+        self._count()
+
+    def _prepare(self) -> None:
+        run = self._database.execute
+        try:
+            run("PRAGMA locking_mode=EXCLUSIVE")
+            self._check_owner()
+            run("PRAGMA journal_mode=WAL")
+            run("PRAGMA synchronous=FULL")
+            with self._transaction():
+                if self._pragma("user_version") == 0:
+                    for statement in SCHEMA.split(";"):
+                        run(statement)
+                    run(f"PRAGMA application_id={APPLICATION}")
+                    run(f"PRAGMA user_version={VERSION}")
+            run(SEEN)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            raise ConfigurationError(
+                f"the journal {self.path} is held by another run of this batch; "
+                f"wait until it has ended, or give this one another -o and --journal"
+            ) from error
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
+                raise
+            raise self._foreign() from error
+
+    def _check_owner(self) -> None:
+        empty = self._pragma("schema_version") == 0
+        ours = self._pragma("application_id") == APPLICATION
+        if not (empty or ours):
+            raise self._foreign()
+        version = self._pragma("user_version")
+        if version > VERSION:
+            raise ConfigurationError(
+                f"the journal {self.path} was written by a later version of aitor "
+                f"(its format is {version}, this one reads {VERSION})"
+            )
+
+    def _foreign(self) -> ConfigurationError:
+        return ConfigurationError(
+            f"{self.path} is there and is no journal of a batch; see --journal"
+        )
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._database.close()
+
+    # What the batch was begun with.
+
+    def settle(self, settings: Mapping[str, Any], *, accept: bool = False) -> None:
+        """
+        Check that *settings* are those that the stored answers were got with.
+
+        Only hashes are stored. Without any record every setting is good.
+
+        Args:
+            settings: By name, everything outside the rows that can change an answer.
+            accept: Keep answers that were got with others.
+
+        Raises:
+            ConfigurationError: Naming the settings that differ.
+        """
+        now = {name: _hash(value) for name, value in settings.items()}
+        old = dict(self._database.execute("SELECT name, hash FROM settings"))
+        differ = sorted(
+            name for name in now.keys() | old.keys() if now.get(name) != old.get(name)
+        )
+        if not differ:
+            return
+        if self._number and not accept:
+            raise ConfigurationError(
+                f"the answers in {self.path} were got with other settings "
+                f"({', '.join(differ)}); go back to those, keep the answers with "
+                f"--accept-changes, or begin anew with --restart"
+            )
+        with self._transaction():
+            self._database.execute("DELETE FROM settings")
+            self._database.executemany(
+                "INSERT INTO settings VALUES (?, ?)", now.items()
+            )
+
+    # The layout: which record is where in which file.
+
+    def clear(self) -> None:
+        """Forget every record and setting; the files are to be written anew."""
+        with self._transaction():
+            self._database.execute("DELETE FROM records")
+            self._database.execute("DELETE FROM places")
+            self._database.execute("DELETE FROM settings")
+            self._set("rewrite", "1")
+        self._count()
+
+    def arrange(self, *, apart: bool, retry_failed: bool = False) -> None:
+        """
+        Decide where failed rows go; if that changes, the files are to be rewritten.
+
+        Args:
+            apart: Whether they go to a file of their own.
+            retry_failed: Forget those of earlier runs, so that they are run again.
+        """
+        layout = "apart" if apart else "together"
+        with self._transaction():
+            moved = self._get("layout") not in (None, layout)
+            self._set("layout", layout)
+            forgotten = 0
+            if retry_failed:
+                query = "DELETE FROM records WHERE failed"
+                forgotten = self._database.execute(query).rowcount
+            if moved or forgotten:
+                self._set("rewrite", "1")
+                self._database.execute("DELETE FROM places")
+                self._database.execute(
+                    "INSERT INTO places SELECT failed AND ?1, SUM(LENGTH(record)) "
+                    "OVER (PARTITION BY failed AND ?1 ORDER BY number), number "
+                    "FROM records",
+                    (apart,),
+                )
+        self._apart = apart
+        self._count()
+
+    @property
+    def rewrite(self) -> bool:
+        """Whether the files differ from the journal until they are rewritten."""
+        return self._get("rewrite") is not None
+
+    def rewritten(self) -> None:
+        """Note that they are."""
+        self._database.execute("DELETE FROM state WHERE name = 'rewrite'")
+
+    # Rows in, records in, records out.
+
+    def admit(self, rows: Sequence[Row]) -> Admitted:
+        """
+        Return those of *rows* that have not ended yet.
+
+        Raises:
+            InputError: If a name occurs twice in this run's input, or a row that has
+                ended asks for something else now.
+        """
+        todo: list[Row] = []
+        failed = 0
+        with self._transaction():
+            for row in rows:
+                self._see(row)
+                query = "SELECT fingerprint, failed FROM records WHERE custom_id = ?"
+                known = self._database.execute(query, (row.custom_id,)).fetchone()
+                if known is None:
+                    todo.append(row)
+                    continue
+                if known[0] != row.fingerprint:
+                    raise self._changed(row, failed=known[1])
+                failed += known[1]
+        return Admitted(todo, len(rows) - len(todo) - failed, failed)
+
+    def _see(self, row: Row) -> None:
+        run = self._database.execute
+        try:
+            run("INSERT INTO seen VALUES (?, ?)", (row.custom_id, row.line))
+        except sqlite3.IntegrityError:
+            query = "SELECT line FROM seen WHERE custom_id = ?"
+            (first,) = run(query, (row.custom_id,)).fetchone()
+            raise InputError(
+                f"custom_id {row.custom_id!r} is both in line {first} and in line "
+                f"{row.line}: each row needs a name of its own"
+            ) from None
+
+    def _changed(self, row: Row, *, failed: bool) -> InputError:
+        ended = "failed" if failed else "was answered"
+        retry = ", run the failed ones again with --retry-failed" if failed else ""
+        return InputError(
+            f"row {row.custom_id!r} (line {row.line}) {ended} in an earlier run, and "
+            f"asks for something else now; give it another custom_id{retry}, or "
+            f"begin anew with --restart"
+        )
+
+    def add(self, records: Iterable[Record]) -> list[bytes]:
+        """
+        Store *records*, all or none; when this returns they are on the disk.
+
+        Returns:
+            What to append to the output, and what to the errors.
+        """
+        number, stops = self._number, dict(self._stops)
+        texts: dict[int, list[bytes]] = {OUTPUT: [], ERRORS: []}
+        rows, places = [], []
+        for record in records:
+            number += 1
+            file = self._file(record)
+            stops[file] += len(record.text)
+            texts[file].append(record.text)
+            places.append((file, stops[file], number))
+            row = record.row
+            identity = (number, row.custom_id, row.fingerprint, row.line)
+            rows.append((*identity, record.failed, record.text))
+        with self._transaction():
+            insert = self._database.executemany
+            insert("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?)", rows)
+            insert("INSERT INTO places VALUES (?, ?, ?)", places)
+        self._number, self._stops = number, stops
+        return [b"".join(texts[OUTPUT]), b"".join(texts[ERRORS])]
+
+    def _file(self, record: Record) -> int:
+        return ERRORS if self._apart and record.failed else OUTPUT
+
+    def last_before(self, file: int, place: int) -> tuple[int, bytes]:
+        """Return where the last record that ends by *place* ends, and its text."""
+        found: tuple[int, bytes] | None = self._database.execute(
+            "SELECT stop, record FROM places JOIN records USING (number) "
+            "WHERE file = ? AND stop <= ? ORDER BY stop DESC LIMIT 1",
+            (file, place),
+        ).fetchone()
+        return found or (0, b"")
+
+    def texts_after(self, file: int, place: int) -> Iterator[bytes]:
+        """Yield what *file* holds from *place* on, record by record."""
+        rows = self._database.execute(
+            "SELECT record FROM places JOIN records USING (number) "
+            "WHERE file = ? AND stop > ? ORDER BY stop",
+            (file, place),
+        )
+        for (text,) in rows:
+            yield text
+
+    # Small things.
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._database.execute("COMMIT")
+        finally:
+            # SQLite has rolled back by itself where the disk was full.
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+
+    def _count(self) -> None:
+        """Read what the next record builds on: its number, and each file's end."""
+        run = self._database.execute
+        (self._number,) = run("SELECT IFNULL(MAX(number), 0) FROM records").fetchone()
+        for file in (OUTPUT, ERRORS):
+            query = "SELECT IFNULL(MAX(stop), 0) FROM places WHERE file = ?"
+            (self._stops[file],) = run(query, (file,)).fetchone()
+
+    def _pragma(self, name: str) -> int:
+        value: int = self._database.execute(f"PRAGMA {name}").fetchone()[0]
+        return value
+
+    def _get(self, name: str) -> str | None:
+        query = "SELECT value FROM state WHERE name = ?"
+        found = self._database.execute(query, (name,)).fetchone()
+        return found and str(found[0])
+
+    def _set(self, name: str, value: str) -> None:
+        query = "INSERT OR REPLACE INTO state VALUES (?, ?)"
+        self._database.execute(query, (name, value))
+
+
+def _hash(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,154 @@
+"""
+Journal and files as one: what was saved here is saved for good.
+
+The order is what makes it safe. A group of records is committed to the journal
+first and copied to the files afterwards, and the next run begins by making good
+whatever copy was not finished. No instant exists at which a record is in a file
+and not in the journal, so none is ever taken back, and none is ever twice there.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aitor.batch.errors import StorageError
+from aitor.batch.journal import ERRORS, OUTPUT, Admitted, Journal, Record
+from aitor.batch.output import OutputFile
+from aitor.batch.rows import Row
+
+__all__ = ("Places", "Store")
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """
+    Where a batch keeps what it gets.
+
+    Args:
+        output: The file for records; `-` for the standard output.
+        errors: Another one for those of failed rows; None for the same.
+        journal: The journal; None for one that goes when the run ends, so that
+            the batch cannot be resumed.
+        settings: By name, everything outside the rows that can change an answer.
+        restart: Forget all that is stored.
+        retry_failed: Forget the rows that failed, so that they are run again.
+        accept_changes: Keep answers that were got with other settings.
+    """
+
+    output: str
+    errors: str | None = None
+    journal: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    restart: bool = False
+    retry_failed: bool = False
+    accept_changes: bool = False
+
+
+class Store:
+    """
+    What a run of a batch has open. One thread at a time may use it.
+
+    Args:
+        places: Where to keep what.
+
+    Raises:
+        ConfigurationError: If another run has it open, or something there was
+            made by something else.
+        StorageError: If it cannot be written.
+    """
+
+    def __init__(self, places: Places) -> None:
+        self.notes: list[str] = []
+        self._files: list[OutputFile] = []
+        with _disk(places.journal):
+            self._journal = Journal(places.journal or "")
+        try:
+            self._open(places)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, places: Places) -> None:
+        journal = self._journal
+        self._files.append(OutputFile(places.output, OUTPUT))
+        if places.errors is not None:
+            self._files.append(OutputFile(places.errors, ERRORS))
+        # The files are looked at before anything is decided that overwrites them:
+        # where a wrong name was given, what is there stays.
+        if not journal.rewrite:
+            for file in self._files:
+                self._follow(file)
+        with _disk(places.journal):
+            if places.restart:
+                journal.clear()
+            journal.settle(places.settings, accept=places.accept_changes)
+            journal.arrange(
+                apart=places.errors is not None, retry_failed=places.retry_failed
+            )
+        for file in self._files:
+            if journal.rewrite or file.is_stream:
+                with _disk(file.path):
+                    file.rewrite(journal)
+        with _disk(places.journal):
+            journal.rewritten()
+
+    def _follow(self, file: OutputFile) -> None:
+        with _disk(file.path):
+            torn = file.follow(self._journal)
+        if torn:
+            self.notes.append(
+                f"{file.path} ended in the middle of a record: its last {torn:,} bytes "
+                f"were cut off and written again from the journal"
+            )
+
+    def admit(self, rows: Sequence[Row]) -> Admitted:
+        """
+        Return those of *rows* that have not ended yet.
+
+        Raises:
+            InputError: As for `Journal.admit`.
+            StorageError: If the disk is full.
+        """
+        with _disk("the list of names seen (SQLITE_TMPDIR)"):
+            return self._journal.admit(rows)
+
+    def save(self, records: Sequence[Record]) -> None:
+        """
+        Store *records* and copy them to their files.
+
+        Raises:
+            StorageError: If either cannot be written. Where only the copy failed,
+                the next run makes it good.
+        """
+        with _disk(self._journal.path):
+            texts = self._journal.add(records)
+        for file, text in zip(self._files, texts, strict=False):
+            with _disk(file.path):
+                file.append(text)
+
+    def close(self) -> None:
+        """
+        Close everything.
+
+        Raises:
+            StorageError: If what was written last did not reach the disk.
+        """
+        with ExitStack() as stack:
+            stack.callback(self._journal.close)
+            for file in self._files:
+                stack.enter_context(_disk(file.path))
+                stack.callback(file.close)
+
+
+@contextmanager
+def _disk(path: str | None) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, sqlite3.DatabaseError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise StorageError(
+            f"{path or 'the temporary journal'} cannot be written ({reason}); what is "
+            f"stored is intact: see to that, and run the same command again"
+        ) from error

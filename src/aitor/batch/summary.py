@@ -1,0 +1,156 @@
+"""
+What a batch has come to, counted as its rows are stored.
+
+A row counts when its record is in the journal and not before, so the numbers never
+promise what a crash could take back. Everything here is a sum: a million rows take
+no more room than ten.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from aitor.errors import LLMError
+from aitor.messages import Attempt, Reply, Usage
+
+__all__ = ("Served", "Summary")
+
+WAITS = ("worker", "rate", "pause", "circuit", "backoff")
+
+
+@dataclass(slots=True)
+class Served:
+    """
+    What one model of one provider has answered.
+
+    Args:
+        rows: How many.
+        usage: Tokens used.
+        cost: US dollars, for those answers whose price is known.
+        unpriced: How many answers have no known price.
+    """
+
+    rows: int = 0
+    usage: Usage = field(default_factory=Usage)
+    cost: Decimal = Decimal(0)
+    unpriced: int = 0
+
+    def add(self, usage: Usage, cost: Decimal | None) -> None:
+        """Count one more answer."""
+        self.rows += 1
+        self.usage += usage
+        if cost is None:
+            self.unpriced += 1
+        else:
+            self.cost += cost
+
+    @property
+    def known_cost(self) -> Decimal | None:
+        """What is known of the cost, in US dollars; None if nothing is."""
+        return self.cost if self.rows > self.unpriced else None
+
+
+@dataclass(slots=True)
+class Summary:
+    """
+    The numbers of one run; they grow while it runs.
+
+    Args:
+        rows: Rows of the input that were read.
+        earlier_succeeded: Those of them that an earlier run has answered.
+        earlier_failed: Those of them that failed in an earlier run.
+        succeeded: Rows that were answered in this run.
+        failed: Rows that failed in this run.
+        in_flight: Rows that were handed to the broker and have no record yet.
+        bytes_read: Bytes of the input that were read.
+        bytes_in_all: The length of the input; None for a pipe.
+        finished: Whether every row of the input has its record.
+        seconds: How long the run took; 0.0 until it has ended.
+        served: By provider and model, what they answered.
+        failures: By the name of the error's class, how many rows failed with it.
+        waits: By cause, the seconds that attempts waited before they were sent.
+        notes: What was odd about the files when they were opened, in sentences.
+    """
+
+    rows: int = 0
+    earlier_succeeded: int = 0
+    earlier_failed: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    in_flight: int = 0
+    bytes_read: int = 0
+    bytes_in_all: int | None = None
+    finished: bool = False
+    seconds: float = 0.0
+    served: dict[tuple[str, str], Served] = field(default_factory=dict)
+    failures: Counter[str] = field(default_factory=Counter)
+    waits: dict[str, float] = field(default_factory=lambda: dict.fromkeys(WAITS, 0.0))
+    notes: list[str] = field(default_factory=list)
+
+    def count_answer(self, reply: Reply, cost: Decimal | None) -> None:
+        """Count a row that was answered."""
+        self.succeeded += 1
+        key = (reply.provider, reply.model)
+        self.served.setdefault(key, Served()).add(reply.usage, cost)
+        self._count_waits(reply.attempts)
+
+    def count_failure(self, error: LLMError) -> None:
+        """Count a row that failed."""
+        self.failed += 1
+        self.failures[type(error).__name__] += 1
+        self._count_waits(error.attempts)
+
+    def _count_waits(self, attempts: Iterable[Attempt]) -> None:
+        for attempt in attempts:
+            for cause in WAITS:
+                self.waits[cause] += getattr(attempt.waits, cause)
+
+    @property
+    def ended(self) -> int:
+        """Rows that have their record, those of earlier runs included."""
+        earlier = self.earlier_succeeded + self.earlier_failed
+        return earlier + self.succeeded + self.failed
+
+    @property
+    def total(self) -> Served:
+        """What all models together have answered."""
+        total = Served()
+        for served in self.served.values():
+            total.rows += served.rows
+            total.usage += served.usage
+            total.cost += served.cost
+            total.unpriced += served.unpriced
+        return total
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the numbers for a program to read; a cost unknown is null."""
+        return {
+            "finished": self.finished,
+            "rows": self.rows,
+            "succeeded": self.succeeded,
+            "failed": self.failed,
+            "earlier_succeeded": self.earlier_succeeded,
+            "earlier_failed": self.earlier_failed,
+            "seconds": round(self.seconds, 3),
+            **_told(self.total),
+            "served": [
+                {"provider": provider, "model": model, "rows": served.rows}
+                | _told(served)
+                for (provider, model), served in sorted(self.served.items())
+            ],
+            "failures": dict(self.failures.most_common()),
+            "waits": {cause: round(wait, 3) for cause, wait in self.waits.items()},
+            "notes": self.notes,
+        }
+
+
+def _told(served: Served) -> dict[str, Any]:
+    cost = served.known_cost
+    return {
+        "input_tokens": served.usage.input_tokens,
+        "output_tokens": served.usage.output_tokens,
+        "cost_usd": None if cost is None else float(cost),
+        "unpriced_rows": served.unpriced,
+    }

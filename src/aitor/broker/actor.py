@@ -1,0 +1,652 @@
+"""
+An actor: one provider with its mailbox, limit, breaker and workers.
+
+The actor decides and its callers carry out. Every decision (may this call start,
+which one is next, what does that outcome mean) is a synchronous method that runs
+between two awaits of whoever calls it, so nothing needs a lock. The exchange itself
+runs in the task of the caller who asked for it. That is why cancelling a caller
+cancels the work down to the socket and frees everything in the same tick, why a
+crash in a provider's code can fail nobody else's request, and why an actor needs
+no task of its own that could die or leak: whoever waits at the head of the
+mailbox keeps the clock (`Call.ring_at`), and an idle actor does nothing at all.
+
+Three rules hold everywhere here. Worker, circuit and tokens are taken together or
+not at all (`_start`). They are given back in one place (`_release`), which every
+exit passes. And the mailbox is looked at again whenever something was given back.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from random import Random
+
+import anyio
+
+from aitor.broker.envelope import Call, State
+from aitor.broker.ledger import Ledger
+from aitor.broker.limit import Limit
+from aitor.broker.mailbox import Mailbox
+from aitor.broker.policy import POLICIES, Charge
+from aitor.broker.statistics import ProviderStatistics
+from aitor.errors import (
+    AttemptTimeoutError,
+    BrokerClosedError,
+    CircuitOpenError,
+    ConnectionFailedError,
+    DeadlineExceededError,
+    LLMError,
+    PausedError,
+    ProviderCrashError,
+    QueueFullError,
+    RateLimitError,
+)
+from aitor.events import (
+    AttemptEnded,
+    CircuitChanged,
+    Event,
+    ProviderPaused,
+    ProviderRestarted,
+)
+from aitor.laws.backoff import Backoff
+from aitor.laws.breaker import CircuitBreaker, CircuitState
+from aitor.laws.bucket import NO_COST, Cost
+from aitor.laws.estimate import Estimator, ServiceTime
+from aitor.laws.retry_after import read_limits
+from aitor.messages import Answer, Attempt, Request, Usage, Waits
+from aitor.outcomes import Outcome
+from aitor.providers.base import Provider
+
+__all__ = ("Actor", "crash_of")
+
+WORKER, RATE, PAUSE, CIRCUIT = range(4)
+"""What the head of the mailbox may be waiting for."""
+
+RAMP_CODES = frozenset({"slow_down", "ramp_limit_exceeded"})
+"""Codes by which a vendor says that traffic grew too fast, not that it is too much."""
+
+RAMP_FACTOR = 0.5
+RAMP_SECONDS = 300.0
+"""Half the rate for five minutes: OpenAI asks for growth of at most 50 % in 15."""
+
+
+class Actor:
+    """
+    One provider, asked by many callers.
+
+    Args:
+        name: The provider's name in the broker.
+        provider: Who performs the exchange.
+        limit: What the account may use.
+        random: Where jitter comes from.
+        emit: Takes events.
+        each: Whether an event is wanted for each attempt, not only for what is rare.
+        ledger: Takes every attempt.
+        weights: Shares of the tenants that differ from 1.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        provider: Provider,
+        limit: Limit,
+        *,
+        random: Random,
+        emit: Callable[[Event], None],
+        each: bool,
+        ledger: Ledger,
+        weights: Mapping[str, float] | None = None,
+    ) -> None:
+        settings = provider.settings
+        breaker = settings.breaker
+        self.name = name
+        self.provider = provider
+        self.settings = settings
+        self.limit = limit
+        self.backoff = Backoff(
+            settings.retry_delay, settings.backoff_factor, settings.max_retry_delay
+        )
+        self.breaker = CircuitBreaker(
+            failures=breaker.failures,
+            open_seconds=breaker.open_seconds,
+            probes=breaker.probes,
+            probe_seconds=breaker.probe_seconds,
+            dead_seconds=breaker.dead_seconds,
+        )
+        self._random = random
+        self._emit = emit
+        self._each = each
+        self._ledger = ledger
+        self._mailbox = Mailbox(settings.queue_size, weights or {})
+        self._free = settings.workers
+        self._running: set[Call] = set()
+        self._estimator = Estimator()
+        self._service = ServiceTime()
+        self._throttled = 0  # 429s in a row
+        self._restarted = -math.inf
+        self._aborted = False
+        self._circuit = CircuitState.CLOSED
+        self._generation = self.breaker.generation
+        # Seconds that the head of the mailbox has waited for each cause, ever; a
+        # call's own waits are the difference between its start and its arrival.
+        self._waited = [0.0, 0.0, 0.0, 0.0]
+        self._cause = WORKER
+        self._since = math.inf
+        limit.join(self)
+        provider.name = name
+        provider.on_drop = emit
+
+    # Asking.
+
+    def cost_of(self, request: Request, guess: float) -> Cost:
+        """
+        Return what *request* is expected to take from the limit.
+
+        Args:
+            request: What is asked.
+            guess: The tokens it puts in, as its provider guesses them.
+        """
+        provider = self.provider
+        model = provider.model_of(request) or ""
+        output = self._estimator.output(model, provider.output_limit(request))
+        return Cost(1, guess * self._estimator.input_ratio, output)
+
+    def open(self, now: float) -> bool:
+        """Whether the circuit would let nothing through at *now*."""
+        return self.breaker.retry_at(now) > now
+
+    @property
+    def full(self) -> bool:
+        """Whether the mailbox has no room."""
+        return self._mailbox.full
+
+    def predict(self, cost: Cost, now: float, *, priority: int = 0) -> float:
+        """
+        Return when a call that came now would start, as far as can be told.
+
+        Never later than what limit, pause and circuit make certain; where workers
+        are the bound, the mean time of recent calls stands in for what is not known.
+        """
+        waiting = len(self._mailbox)
+        # Urgent calls overtake what waits, so its cost is not theirs to wait for.
+        ahead = self._mailbox.cost if waiting and priority <= 0 else NO_COST
+        start = self.limit.bucket.ready_at(cost, now, ahead)
+        start = max(start, self.breaker.retry_at(now))
+        if not self._free:
+            turns = (waiting if priority <= 0 else 0) + 1
+            busy = turns * self._service.mean / self.settings.workers
+            start = max(start, now + busy)
+        return start
+
+    def enter(self, call: Call, now: float, *, wait_for_room: bool) -> None:
+        """
+        Start *call*, or give it a place in the mailbox; nothing is awaited.
+
+        Args:
+            call: Made by this actor's `call`.
+            now: The time.
+            wait_for_room: What to do when the mailbox is full: wait at its door,
+                or refuse.
+
+        Raises:
+            BrokerClosedError: The broker is closed.
+            DeadlineExceededError: It could not start before its deadline.
+            QueueFullError: The mailbox is full.
+        """
+        if self._aborted:
+            raise BrokerClosedError("the broker is closed", provider=self.name)
+        envelope = call.envelope
+        if envelope.deadline != math.inf:
+            self._check_deadline(call, now)
+        if not self._mailbox and self._start(call, now):
+            return
+        if self._mailbox.full and not wait_for_room:
+            raise QueueFullError(
+                f"all {self._mailbox.size} places in the mailbox are taken "
+                f"and all {self.settings.workers} workers have work "
+                f"(see 'queue_size' and 'workers')",
+                provider=self.name,
+            )
+        call.mark = self._waits_until(now)
+        call.wake = anyio.Event()
+        self._mailbox.put(call)
+        self._dispatch(now)
+
+    async def finish(self, call: Call) -> Answer:
+        """
+        Wait until *call* may start, and carry it out.
+
+        Raises:
+            LLMError: Of the class that says what happened.
+        """
+        if call.wake is not None:
+            await self._wait(call)
+        answer: Answer | None = None
+        error: LLMError | None = None
+        call.scope = anyio.CancelScope(deadline=self._time_limit(call))
+        if self._aborted:
+            call.scope.cancel()
+        try:
+            with call.scope:
+                answer = await self._exchange(call)
+            if answer is None:
+                error = self._cut_off(call)
+        except LLMError as caught:
+            error = caught
+        except Exception as caught:  # noqa: BLE001  # whatever a provider's code does
+            error = self._crashed(call, caught)
+        finally:
+            self._release(call, answer, error)
+        if answer is None:
+            assert error is not None  # noqa: S101  # one of the two, by now
+            raise error
+        return answer
+
+    async def _exchange(self, call: Call) -> Answer:
+        progress = partial(self._progressed, call)
+        try:
+            answer = await self.provider.complete(call.request, progress)
+        except ConnectionFailedError as error:
+            if not error.unused:
+                raise
+            # The server had closed a kept-alive connection before it can have read
+            # anything: sending again, once and at once, is the same try.
+            answer = await self.provider.complete(call.request, progress)
+        if not isinstance(answer, Answer):
+            raise TypeError(f"an Answer was expected, not {type(answer).__name__}")
+        return answer
+
+    def _time_limit(self, call: Call) -> float:
+        """Return when *call* ends unless content comes in before."""
+        limit = min(call.envelope.deadline, call.started + self.settings.timeout)
+        first = self.settings.first_token_timeout
+        return limit if first is None else min(limit, call.started + first)
+
+    def _progressed(self, call: Call) -> None:
+        """Move the time limit of *call*: content came in."""
+        call.progressed = True
+        settings = self.settings
+        if settings.idle_timeout is None and settings.first_token_timeout is None:
+            return
+        limit = min(call.envelope.deadline, call.started + settings.timeout)
+        if settings.idle_timeout is not None:
+            limit = min(limit, anyio.current_time() + settings.idle_timeout)
+        if call.scope is not None:
+            call.scope.deadline = limit
+
+    # Waiting.
+
+    async def _wait(self, call: Call) -> None:
+        envelope = call.envelope
+        try:
+            while call.state is State.WAITING:
+                wake = call.wake
+                assert wake is not None  # noqa: S101  # it is what makes a call wait
+                until = min(envelope.deadline, call.alarm)
+                if until == math.inf:
+                    call.untimed = True
+                    await wake.wait()
+                    call.untimed = False
+                else:
+                    with anyio.CancelScope(deadline=until) as call.scope:
+                        await wake.wait()
+                    call.scope = None
+                if call.state is State.WAITING:
+                    self._woken(call)
+        except BaseException:
+            self._withdraw(call)
+            raise
+        if call.refusal is not None:
+            raise call.refusal
+
+    def _woken(self, call: Call) -> None:
+        # The deadline passed, the clock rang, or there is a clock to keep now.
+        now = anyio.current_time()
+        if now >= call.envelope.deadline:
+            raise DeadlineExceededError(
+                f"the deadline passed after {now - call.envelope.arrived:.3f} s, "
+                f"while the request waited to be sent",
+                provider=self.name,
+            )
+        if call.wake is not None and call.wake.is_set():
+            call.wake = anyio.Event()
+        call.alarm = math.inf
+        self._dispatch(now)
+
+    def _withdraw(self, call: Call) -> None:
+        now = anyio.current_time()
+        if call.state is State.WAITING:
+            self._mailbox.remove(call)
+        elif call.state is State.RUNNING:
+            # It was let through in the very tick its caller left: nothing was sent.
+            self._running.discard(call)
+            self._free += 1
+            self.limit.bucket.cancel(call.reservation, now)
+            self._record(call, Outcome.CANCELLED, now)
+        call.state = State.ENDED
+        self.limit.look_again(now)
+
+    def look_again(self, now: float) -> None:
+        """Let whoever may start do so; something was given back."""
+        if self._mailbox:
+            self._dispatch(now)
+
+    def _dispatch(self, now: float) -> None:
+        mailbox = self._mailbox
+        while (call := mailbox.head()) is not None:
+            if call.envelope.deadline <= now:
+                mailbox.remove(call)
+                call.refuse(self._too_late(call, now))
+            elif self._start(call, now):
+                mailbox.remove(call)
+                if call.wake is not None:
+                    call.wake.set()
+            else:
+                return
+        self._wait_for(None, math.inf, now)
+        self.limit.leave_line(self, now)
+
+    def _start(self, call: Call, now: float) -> bool:
+        """Take worker, tokens and circuit for *call*, all of them or none."""
+        if not self._free:
+            self.limit.leave_line(self, now)
+            return self._wait_for(call, math.inf, now, WORKER)
+        bucket = self.limit.bucket
+        ready = bucket.ready_at(call.cost, now)
+        if ready > now or not self.limit.turn_of(self):
+            self.limit.stand_in_line(self)
+            cause = PAUSE if bucket.held_until > now else RATE
+            when = ready if ready > now else math.inf
+            return self._wait_for(call, when, now, cause)
+        ticket = self.breaker.admit(now)
+        if ticket is None:
+            # Where no time is known, the next call to end will tell.
+            retry_at = self.breaker.retry_at(now)
+            when = retry_at if retry_at > now else math.inf
+            self.limit.leave_line(self, now)
+            return self._wait_for(call, when, now, CIRCUIT)
+        if self.breaker.generation != self._generation:
+            self._circuit_changed(now, None)
+        call.reservation = bucket.take(call.cost, now)
+        call.ticket = ticket
+        self._free -= 1
+        self._running.add(call)
+        call.state = State.RUNNING
+        call.started = now
+        if call.mark or call.envelope.backoff:
+            call.waits = self._waits_of(call, now)
+        self.limit.leave_line(self, now)
+        return True
+
+    def _wait_for(
+        self, call: Call | None, when: float, now: float, cause: int = WORKER
+    ) -> bool:
+        # Books the time that passed since the last look under what was waited for
+        # then. A call that is not in the mailbox yet sets no clock.
+        if self._since < now:
+            self._waited[self._cause] += now - self._since
+        self._since = math.inf if call is None else now
+        self._cause = cause
+        if call is not None and call.wake is not None:
+            call.ring_at(when)
+        return False
+
+    def _waits_until(self, now: float) -> tuple[float, ...]:
+        waited = self._waited
+        if self._since < now:
+            waited[self._cause] += now - self._since
+            self._since = now
+        return tuple(waited)
+
+    def _waits_of(self, call: Call, now: float) -> Waits:
+        backoff, call.envelope.backoff = call.envelope.backoff, 0.0
+        if not call.mark:
+            return Waits(backoff=backoff)
+        worker, rate, pause, circuit = (
+            until - mark
+            for until, mark in zip(self._waits_until(now), call.mark, strict=True)
+        )
+        return Waits(worker, rate, pause, circuit, backoff)
+
+    # Ending.
+
+    def _release(
+        self, call: Call, answer: Answer | None, error: LLMError | None
+    ) -> None:
+        now = anyio.current_time()
+        if answer is not None:
+            outcome = Outcome.ANSWER
+        else:
+            outcome = Outcome.CANCELLED if error is None else error.outcome
+        call.state = State.ENDED
+        self._running.discard(call)
+        self._free += 1
+        used = self._used(call, outcome, answer)
+        self.limit.bucket.settle(call.reservation, used, now)
+        source = answer if answer is not None else error
+        if source is not None and source.headers:
+            self._observe(source.headers, now)
+        if isinstance(error, RateLimitError):
+            self._pause(error, now)
+        elif answer is not None:
+            self._throttled = 0
+            self._service.observe(now - call.started)
+            if not answer.usage.estimated:
+                self._learn(call, answer.usage)
+        self._record(call, outcome, now)
+        self._note(call, outcome, answer, error, now)
+        # Last, when everything that the outcome means is known.
+        self.limit.look_again(now)
+
+    def _used(self, call: Call, outcome: Outcome, answer: Answer | None) -> Cost:
+        charge = POLICIES[outcome].charge
+        if charge is Charge.USED and answer is not None and not answer.usage.estimated:
+            return Cost(1, answer.usage.input_tokens, answer.usage.output_tokens)
+        if charge is Charge.REQUEST:
+            return Cost(1, 0, 0)
+        if charge is Charge.NOTHING:
+            return NO_COST
+        return call.cost
+
+    def _learn(self, call: Call, usage: Usage) -> None:
+        provider = self.provider
+        self._estimator.learn(
+            provider.model_of(call.request) or "",
+            call.guess,
+            usage.input_tokens,
+            usage.output_tokens,
+        )
+
+    def _observe(self, headers: Mapping[str, str], now: float) -> None:
+        # What the server says of its limits is an upper bound on what we allow.
+        for seen in read_limits(headers):
+            self.limit.bucket.observe(seen.dimension, seen.limit, seen.remaining, now)
+
+    def _pause(self, error: RateLimitError, now: float) -> None:
+        """Hold everybody until the server's time, or by a guess that grows."""
+        settings = self.settings
+        seconds = error.retry_after
+        if seconds is None or not seconds > 0.0:
+            # Never nothing: many may have been told the same at once.
+            chance = 0.5 + self._random.random() / 2
+            seconds = self.backoff.delay_for(self._throttled, 1.0) * chance
+        seconds = min(seconds, settings.max_retry_after)
+        self._throttled += 1
+        if error.code in RAMP_CODES:
+            self.limit.bucket.slow_down(RAMP_FACTOR, now + RAMP_SECONDS)
+        self.limit.bucket.hold_until(now + seconds)
+        self._emit(ProviderPaused(self.name, seconds, error.code))
+        for call in self._mailbox.waiting():
+            if call.movable:
+                self._mailbox.remove(call)
+                call.refuse(
+                    PausedError(
+                        f"the provider pauses for {seconds:.3f} s",
+                        provider=self.name,
+                        retry_after=seconds,
+                    )
+                )
+
+    def _record(self, call: Call, outcome: Outcome, now: float) -> None:
+        self.breaker.record(call.ticket, POLICIES[outcome].verdict, now)
+        if self.breaker.generation != self._generation:
+            self._circuit_changed(now, outcome)
+
+    def _circuit_changed(self, now: float, cause: Outcome | None) -> None:
+        old, self._circuit = self._circuit, self.breaker.state(now)
+        self._generation = self.breaker.generation
+        if old is not self._circuit:
+            retry_in = max(0.0, self.breaker.retry_at(now) - now)
+            self._emit(
+                CircuitChanged(
+                    self.name, old.value, self._circuit.value, retry_in, cause
+                )
+            )
+        if self._circuit is CircuitState.OPEN:
+            for call in self._mailbox.waiting():
+                # The patient move on too where somebody else could take them.
+                if call.movable or not call.envelope.patient:
+                    self._mailbox.remove(call)
+                    call.refuse(self._circuit_open(now))
+
+    def _note(
+        self,
+        call: Call,
+        outcome: Outcome,
+        answer: Answer | None,
+        error: LLMError | None,
+        now: float,
+    ) -> None:
+        source = answer if answer is not None else error
+        attempt = Attempt(
+            self.name,
+            self.provider.model_of(call.request),
+            outcome,
+            now - call.started,
+            call.waits,
+            answer.usage if answer is not None else None,
+            error.status if error is not None else None,
+            error.code if error is not None else None,
+            error.retry_after if error is not None else None,
+            source.request_id if source is not None else None,
+        )
+        if error is not None:
+            error.provider = self.name
+        call.envelope.attempts.append(attempt)
+        self._ledger.record(attempt)
+        if self._each:
+            self._emit(AttemptEnded(attempt))
+
+    # Errors.
+
+    def _cut_off(self, call: Call) -> LLMError:
+        """Say which time limit ended *call*; the scope was cancelled by ours."""
+        if self._aborted:
+            return BrokerClosedError("the broker closed while the request ran")
+        now = anyio.current_time()
+        settings = self.settings
+        if now >= call.envelope.deadline:
+            return DeadlineExceededError(
+                f"the deadline passed {now - call.started:.3f} s after the request "
+                f"was sent"
+            )
+        if now >= call.started + settings.timeout:
+            return AttemptTimeoutError(
+                f"no whole answer within {settings.timeout} s (see 'timeout')"
+            )
+        if not call.progressed:
+            return AttemptTimeoutError(
+                f"no content within {settings.first_token_timeout} s "
+                f"(see 'first_token_timeout')"
+            )
+        return AttemptTimeoutError(
+            f"no content for {settings.idle_timeout} s (see 'idle_timeout')"
+        )
+
+    def _crashed(self, call: Call, error: Exception) -> LLMError:
+        kind = type(error).__name__
+        # Calls of the same generation may all crash on the same broken pool; one
+        # fresh pool serves them all.
+        if call.started >= self._restarted:
+            self._restarted = anyio.current_time()
+            # What is broken may be too broken to be renewed; its breaker sees to it.
+            with suppress(Exception):
+                self.provider.restart()
+            self._emit(ProviderRestarted(self.name, kind))
+        return crash_of(self.provider, error)
+
+    def _check_deadline(self, call: Call, now: float) -> None:
+        envelope = call.envelope
+        if envelope.deadline <= now:
+            raise self._too_late(call, now)
+        start = self.predict(call.cost, now, priority=envelope.priority)
+        if start > envelope.deadline:
+            raise DeadlineExceededError(
+                f"the request could start in {start - now:.3f} s at the earliest, "
+                f"but its deadline is in {envelope.deadline - now:.3f} s",
+                provider=self.name,
+                retry_after=start - now,
+            )
+
+    def _too_late(self, call: Call, now: float) -> DeadlineExceededError:
+        return DeadlineExceededError(
+            f"the deadline passed {now - call.envelope.deadline:.3f} s ago; "
+            f"nothing was sent",
+            provider=self.name,
+        )
+
+    def _circuit_open(self, now: float) -> CircuitOpenError:
+        seconds = max(0.0, self.breaker.retry_at(now) - now)
+        return CircuitOpenError(
+            f"the circuit is open after failures; the next probe is due in "
+            f"{seconds:.3f} s (see 'breaker.open_seconds')",
+            provider=self.name,
+            retry_after=seconds,
+        )
+
+    # Watching and closing.
+
+    def statistics(self, now: float) -> ProviderStatistics:
+        """Return a frozen snapshot."""
+        waited = self._waits_until(now)
+        return ProviderStatistics(
+            name=self.name,
+            queued=len(self._mailbox),
+            at_the_door=self._mailbox.at_the_door,
+            in_flight=len(self._running),
+            workers=self.settings.workers,
+            queue_size=self.settings.queue_size,
+            circuit=self.breaker.state(now).value,
+            retry_in=max(0.0, self.breaker.retry_at(now) - now),
+            paused_for=max(0.0, self.limit.bucket.held_until - now),
+            limit=self.limit.name,
+            levels=self.limit.bucket.levels(now),
+            waited=Waits(*waited),
+            mean_seconds=self._service.mean,
+            totals=self._ledger.of_provider(self.name),
+        )
+
+    def abort(self) -> None:
+        """End everything that waits or runs, now."""
+        self._aborted = True
+        for call in self._mailbox.waiting():
+            self._mailbox.remove(call)
+            call.refuse(BrokerClosedError("the broker closed", provider=self.name))
+        for call in self._running:
+            if call.scope is not None:
+                call.scope.cancel()
+
+    def __repr__(self) -> str:
+        return (
+            f"Actor({self.name!r}, queued={len(self._mailbox)}, "
+            f"in_flight={len(self._running)}, circuit={self._circuit.value})"
+        )
+
+
+def crash_of(provider: Provider, error: Exception) -> ProviderCrashError:
+    """Return what callers get to see of an *error* that *provider* did not expect."""
+    # The text of an unknown exception may quote a key or a prompt, and so may what it
+    # refers to, so neither goes along.
+    return ProviderCrashError(
+        f"{type(provider).__name__} raised {type(error).__name__}, a fault in its code"
+    )

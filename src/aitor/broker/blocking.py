@@ -1,0 +1,102 @@
+"""
+The broker for programs that are not asynchronous.
+
+It runs the broker in an event loop in a thread of its own and offers the same verbs,
+which block. Any number of threads may use one at the same time.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from functools import partial
+from os import PathLike
+from types import TracebackType
+from typing import Any, Self
+
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from aitor.broker.broker import Broker
+from aitor.broker.mapping import MapResult
+from aitor.broker.statistics import Statistics
+from aitor.errors import BrokerClosedError
+from aitor.messages import Prompt, Reply
+
+__all__ = ("BlockingBroker",)
+
+
+class BlockingBroker:
+    """
+    A broker whose verbs block; use it in a `with` statement.
+
+    Args:
+        broker: Not opened yet; this opens and closes it.
+        backend: `asyncio` or `trio`.
+    """
+
+    def __init__(self, broker: Broker, *, backend: str = "asyncio") -> None:
+        self._broker = broker
+        self._backend = backend
+        self._stack = ExitStack()
+        self._portal: BlockingPortal | None = None
+
+    @classmethod
+    def from_config(cls, source: str | PathLike[str] | Mapping[str, Any]) -> Self:
+        """Make one as `Broker.from_config` does."""
+        return cls(Broker.from_config(source))
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Make one as `Broker.from_env` does."""
+        return cls(Broker.from_env(environ))
+
+    def submit(self, prompt: Prompt, **arguments: Any) -> Reply:
+        """
+        Have *prompt* answered; see `Broker.submit`.
+
+        Raises:
+            LLMError: As `Broker.submit` does.
+        """
+        return self._opened().call(partial(self._broker.submit, prompt, **arguments))
+
+    def map(self, prompts: Iterable[Prompt], **arguments: Any) -> Iterator[MapResult]:
+        """
+        Have a stream of prompts answered; see `Broker.map`.
+
+        The source is read in the broker's thread.
+        """
+        portal = self._opened()
+
+        async def start() -> Any:
+            return self._broker.map(prompts, **arguments)
+
+        results = portal.call(start)
+        try:
+            while True:
+                try:
+                    yield portal.call(results.__anext__)
+                except StopAsyncIteration:
+                    return
+        finally:
+            portal.call(results.aclose)
+
+    def statistics(self) -> Statistics:
+        """Return a frozen snapshot; see `Broker.statistics`."""
+        return self._opened().call(self._broker.statistics)
+
+    def _opened(self) -> BlockingPortal:
+        if self._portal is None:
+            raise BrokerClosedError("use the broker within 'with broker:'")
+        return self._portal
+
+    def __enter__(self) -> Self:
+        self._portal = self._stack.enter_context(start_blocking_portal(self._backend))
+        self._stack.enter_context(self._portal.wrap_async_context_manager(self._broker))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._portal = None
+        self._stack.__exit__(kind, error, traceback)

@@ -1,0 +1,639 @@
+"""
+The broker: one verb for applications, `await broker.submit(...)`.
+
+The broker routes and owns nothing while a request is in flight: its routing runs in
+the caller's task, and everything that has to be owned (queue, limit, breaker,
+connections) belongs to the actors. So one request's trip reads from top to bottom
+in `_trip`, and cancelling the caller ends it wherever it is.
+"""
+
+import itertools
+import math
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from os import PathLike
+from random import Random
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+from anyio import create_task_group
+from anyio.abc import TaskGroup
+from anyio.from_thread import BlockingPortal
+
+from aitor.broker.actor import Actor
+from aitor.broker.envelope import Call, Envelope
+from aitor.broker.ledger import Ledger
+from aitor.broker.limit import Limit
+from aitor.broker.mapping import Map
+from aitor.broker.route import Candidate, Route
+from aitor.broker.statistics import Statistics
+from aitor.broker.submission import Submission
+from aitor.errors import (
+    BrokerClosedError,
+    CircuitOpenError,
+    ConfigurationError,
+    LLMError,
+)
+from aitor.events import Event, Listener, RequestEnded
+from aitor.laws.budget import RetryBudget
+from aitor.logs import log_events, report_broken_listener
+from aitor.messages import Answer, Prompt, Reply, Request
+from aitor.outcomes import Outcome
+from aitor.providers.base import Provider
+
+__all__ = ("Broker", "Model")
+
+Model = str | Mapping[str, str] | None
+"""A model's name for the first provider asked, or names by provider."""
+
+
+class Broker:
+    """
+    Sends requests to providers as fast as they allow, and no faster.
+
+    Args:
+        providers: By name, or a sequence of them that go by their kind.
+        failover: Names in the order in which providers are asked; by default the
+            order of *providers*.
+        limits: Limits that several providers share, by the name that their
+            setting `limits` gives.
+        tenants: Shares of tenants that differ from 1, by name.
+        drain_timeout: Seconds that closing waits for what is in flight.
+        retry_ratio: Further tries per request that the process allows itself.
+        listeners: Called with every event. Without any, only what an operator
+            should know (circuits, pauses, crashes) is logged, as `aitor.logs` says.
+        seed: Makes all jitter repeatable; for tests and simulations.
+
+    Raises:
+        ConfigurationError: If a name is unknown or given twice.
+    """
+
+    def __init__(
+        self,
+        providers: Mapping[str, Provider] | Sequence[Provider],
+        *,
+        failover: Sequence[str] | None = None,
+        limits: Mapping[str, Limit] | None = None,
+        tenants: Mapping[str, float] | None = None,
+        drain_timeout: float = 30.0,
+        retry_ratio: float = 0.2,
+        listeners: Sequence[Listener] = (),
+        seed: int | None = None,
+    ) -> None:
+        named = _by_name(providers)
+        self._random = Random(seed)  # noqa: S311  # jitter, not secrets
+        self._listeners = tuple(listeners)
+        self._ledger = Ledger()
+        self._budget = RetryBudget(ratio=retry_ratio)
+        self._actors = {
+            name: self._actor(name, provider, limits or {}, tenants or {})
+            for name, provider in named.items()
+        }
+        self._failover = self._sequence(failover or list(named), "failover")
+        self._drain_timeout = drain_timeout
+        self._count = itertools.count()
+        self._submitted = self._answered = self._failed = self._cancelled = 0
+        self._idle: anyio.Event | None = None
+        self._backing_off: set[anyio.CancelScope] = set()
+        self._closed = False
+        self._aborted = False
+        self._stack: AsyncExitStack | None = None
+        self._tasks: TaskGroup | None = None
+        self._portal: BlockingPortal | None = None
+
+    @classmethod
+    def from_config(cls, source: str | PathLike[str] | Mapping[str, Any]) -> "Broker":
+        """
+        Make a broker of a TOML file, or of a mapping of the same shape.
+
+        Raises:
+            ConfigurationError: Naming file, key, value and what was expected.
+        """
+        from aitor.config import load_configuration  # a floor above
+
+        return load_configuration(source).broker()
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> "Broker":
+        """
+        Make a broker of the environment; `OPENAI_API_KEY` alone is enough.
+
+        Raises:
+            ConfigurationError: Naming the variable, or the ways to go on.
+        """
+        from aitor.config import configuration_from_environment
+
+        return configuration_from_environment(environ).broker()
+
+    # Asking.
+
+    async def submit(
+        self,
+        prompt: Prompt,
+        *,
+        provider: str | Sequence[str] | None = None,
+        model: Model = None,
+        timeout: float | None = None,
+        priority: int = 0,
+        tenant: str | None = None,
+        patient: bool = False,
+        **parameters: Any,
+    ) -> Reply:
+        """
+        Have *prompt* answered, whoever can.
+
+        Waits for room where mailboxes are full, for limits, and for pauses that
+        servers ask for, as long as *timeout* allows.
+
+        Args:
+            prompt: A text, a sequence of messages, or a `Request`.
+            provider: Begin the failover sequence there; a provider outside of it
+                is asked alone. A sequence of names is the whole sequence.
+            model: For the first provider of the sequence; others use their own,
+                since names differ between vendors. Or a mapping by provider.
+            timeout: Seconds for all of it; None waits as long as it takes.
+            priority: Higher goes first.
+            tenant: On whose behalf; tenants share each provider fairly.
+            patient: Wait while all circuits are open, instead of failing at once.
+            parameters: As OpenAI's Chat Completions names them.
+
+        Raises:
+            LLMError: Of the class that says why there is no answer, with every
+                attempt made.
+        """
+        request = Request.of(prompt, model=_first(model), parameters=parameters)
+        envelope = self._envelope(request, timeout, priority, tenant, patient=patient)
+        route = self._route(envelope, provider, model)
+        self._submitted += 1
+        return await self._deliver(envelope, route, None)
+
+    def submit_nowait(
+        self,
+        prompt: Prompt,
+        *,
+        provider: str | Sequence[str] | None = None,
+        model: Model = None,
+        timeout: float | None = None,
+        priority: int = 0,
+        tenant: str | None = None,
+        **parameters: Any,
+    ) -> Submission:
+        """
+        Take *prompt* in at once, or refuse; never wait.
+
+        The request then runs by itself, in the broker, which has to be open
+        (`async with`). Arguments are those of `submit`.
+
+        Returns:
+            A handle: `await it.reply()`, or `it.cancel()`.
+
+        Raises:
+            QueueFullError: Every mailbox of the sequence is full.
+            CircuitOpenError: Every circuit is open.
+            LLMError: As `submit` does before anything is sent.
+        """
+        tasks = self._opened("submit_nowait")
+        request = Request.of(prompt, model=_first(model), parameters=parameters)
+        envelope = self._envelope(request, timeout, priority, tenant, patient=False)
+        route = self._route(envelope, provider, model)
+        now = envelope.arrived
+        candidate = route.choose(now)
+        if candidate is None:
+            raise self._nobody(route, now)
+        call = candidate.call(envelope, movable=len(route.candidates) > 1)
+        candidate.actor.enter(call, now, wait_for_room=False)
+        submission = Submission(
+            partial(self._deliver, envelope, route, (candidate, call))
+        )
+        self._submitted += 1
+        tasks.start_soon(submission.run)
+        return submission
+
+    def submit_from_thread(self, prompt: Prompt, **arguments: Any) -> Reply:
+        """
+        Do what `submit` does, from another thread than the broker's.
+
+        Raises:
+            LLMError: As `submit` does.
+        """
+        portal = self._portal
+        if portal is None:
+            raise self._not_open("submit_from_thread")
+        return portal.call(partial(self.submit, prompt, **arguments))
+
+    def map(
+        self,
+        prompts: Iterable[Prompt] | AsyncIterable[Prompt],
+        *,
+        ordered: bool = False,
+        max_in_flight: int | None = None,
+        **arguments: Any,
+    ) -> Map:
+        """
+        Have a stream of prompts answered, each on its own, in bounded memory.
+
+        The source is read only as fast as there is room. A prompt that fails is a
+        result like any other and never ends the stream, and while all circuits are
+        open the stream waits.
+
+        Args:
+            prompts: Read lazily, one at a time.
+            ordered: Hand out results in the order of the source; else as they come.
+            max_in_flight: Most prompts read and not handed out yet; by default as
+                many as the sequence has workers.
+            arguments: As for `submit`, for each prompt.
+
+        Returns:
+            An asynchronous iterator of `MapResult`. Leave it early by way of
+            `async with`, so that what still runs is cancelled at once.
+        """
+        opened = partial(self._opened, "map")
+        opened()
+        if max_in_flight is None:
+            sequence = self._sequence_for(arguments.get("provider"))
+            max_in_flight = sum(actor.settings.workers for actor in sequence)
+        submit = partial(self.submit, patient=True, **arguments)
+        return Map(prompts, submit, opened, max_in_flight, ordered=ordered)
+
+    # One request's trip.
+
+    async def _deliver(
+        self,
+        envelope: Envelope,
+        route: Route,
+        entered: tuple[Candidate, Call] | None,
+    ) -> Reply:
+        outcome = Outcome.CANCELLED
+        try:
+            reply = await self._trip(envelope, route, entered)
+        except LLMError as error:
+            error.attempts = tuple(envelope.attempts)
+            outcome = error.outcome
+            raise
+        else:
+            outcome = Outcome.ANSWER
+            return reply
+        finally:
+            self._ended(envelope, outcome)
+
+    async def _trip(
+        self,
+        envelope: Envelope,
+        route: Route,
+        entered: tuple[Candidate, Call] | None,
+    ) -> Reply:
+        last: LLMError | None = None
+        self._budget.deposit(envelope.arrived)
+        if entered is None:
+            entered = await self._next(envelope, route, None, envelope.arrived)
+        while True:
+            candidate, call = entered
+            try:
+                answer = await candidate.actor.finish(call)
+            except LLMError as error:
+                now = anyio.current_time()
+                # One that was refused while it waited only asks who is sooner now.
+                if error.outcome is not Outcome.REFUSED:
+                    last = error
+                    if not route.cut(candidate, error, now, self._random.random()):
+                        raise
+                entered = await self._next(envelope, route, last, now)
+            else:
+                return _reply(candidate.actor.name, answer, envelope)
+
+    async def _next(
+        self, envelope: Envelope, route: Route, last: LLMError | None, now: float
+    ) -> tuple[Candidate, Call]:
+        """Choose who is asked next and put the request in its mailbox."""
+        while True:
+            candidate = route.choose(now)
+            if candidate is None:
+                raise last or self._nobody(route, now)
+            if candidate.not_before > now:
+                if last is not None and candidate.not_before > envelope.deadline:
+                    raise last
+                await self._back_off(envelope, candidate.not_before, now)
+                now = anyio.current_time()
+            elif last is None or self._may_try_again(candidate, envelope, now):
+                call = candidate.call(envelope, movable=len(route.candidates) > 1)
+                candidate.actor.enter(call, now, wait_for_room=True)
+                return candidate, call
+            elif not envelope.patient:
+                last.add_note("the retry budget allowed no further try")
+                raise last
+
+    def _may_try_again(
+        self, candidate: Candidate, envelope: Envelope, now: float
+    ) -> bool:
+        # Moving on to a provider that is well is no burden on anybody. Asking again
+        # one that fails is, and in an outage everybody would: the budget bounds it.
+        if not (candidate.owes or candidate.actor.breaker.failing):
+            return True
+        if self._budget.withdraw(now):
+            candidate.owes = False
+            return True
+        if envelope.patient:
+            wait = candidate.actor.backoff.delay_for(
+                candidate.failures, self._random.random()
+            )
+            candidate.not_before = now + max(wait, 0.1)
+        return False
+
+    async def _back_off(self, envelope: Envelope, until: float, now: float) -> None:
+        with anyio.CancelScope() as scope:
+            self._backing_off.add(scope)
+            try:
+                await anyio.sleep_until(until)
+            finally:
+                self._backing_off.discard(scope)
+        if self._aborted:
+            raise BrokerClosedError("the broker closed")
+        envelope.backoff += until - now
+
+    def _nobody(self, route: Route, now: float) -> CircuitOpenError:
+        actors = [candidate.actor for candidate in route.candidates]
+        first = min(actors, key=lambda actor: actor.breaker.retry_at(now))
+        seconds = max(0.0, first.breaker.retry_at(now) - now)
+        names = ", ".join(actor.name for actor in actors)
+        return CircuitOpenError(
+            f"the circuits of all providers are open ({names}); the first, "
+            f"{first.name}, is tried again in {seconds:.3f} s",
+            retry_after=seconds,
+        )
+
+    def _ended(self, envelope: Envelope, outcome: Outcome) -> None:
+        if outcome is Outcome.ANSWER:
+            self._answered += 1
+        elif outcome is Outcome.CANCELLED:
+            self._cancelled += 1
+        else:
+            self._failed += 1
+        if self._listeners:
+            attempts = envelope.attempts
+            self._emit(
+                RequestEnded(
+                    outcome=outcome,
+                    provider=attempts[-1].provider if attempts else None,
+                    attempts=len(attempts),
+                    seconds=anyio.current_time() - envelope.arrived,
+                    tenant=envelope.tenant,
+                    priority=envelope.priority,
+                )
+            )
+        if self._idle is not None and not self._open:
+            self._idle.set()
+            self._idle = None
+
+    # Making envelopes and routes.
+
+    def _envelope(
+        self,
+        request: Request,
+        timeout: float | None,
+        priority: int,
+        tenant: str | None,
+        *,
+        patient: bool,
+    ) -> Envelope:
+        if self._closed:
+            raise BrokerClosedError("the broker is closed")
+        now = anyio.current_time()
+        return Envelope(
+            request,
+            arrived=now,
+            deadline=math.inf if timeout is None else now + timeout,
+            priority=priority,
+            tenant=tenant,
+            patient=patient,
+            sequence=next(self._count),
+        )
+
+    def _route(
+        self, envelope: Envelope, provider: str | Sequence[str] | None, model: Model
+    ) -> Route:
+        request = envelope.request
+        candidates = [
+            Candidate(actor, self._addressed(request, actor, model, first=not position))
+            for position, actor in enumerate(self._sequence_for(provider))
+        ]
+        return Route(candidates, envelope)
+
+    @staticmethod
+    def _addressed(
+        request: Request, actor: Actor, model: Model, *, first: bool
+    ) -> Request:
+        """Return *request* with the model that *actor* is to be asked for."""
+        if isinstance(model, Mapping):
+            named = model.get(actor.name)
+        elif first or actor.settings.model is None:
+            return request
+        else:
+            named = None
+        if named == request.model:
+            return request
+        return Request(request.messages, named, request.parameters)
+
+    def _sequence_for(self, provider: str | Sequence[str] | None) -> Sequence[Actor]:
+        if provider is None:
+            return self._failover
+        if not isinstance(provider, str):
+            return self._sequence(provider, "provider")
+        (actor,) = self._sequence([provider], "provider")
+        if actor in self._failover:
+            return self._failover[self._failover.index(actor) :]
+        return (actor,)
+
+    def _sequence(self, names: Sequence[str], setting: str) -> tuple[Actor, ...]:
+        if not names or len(set(names)) < len(names):
+            raise ConfigurationError(
+                f"'{setting}' names each provider once and at least one, "
+                f"not {list(names)!r}"
+            )
+        for name in names:
+            if name not in self._actors:
+                known = ", ".join(self._actors)
+                raise ConfigurationError(
+                    f"'{setting}' names {name!r}, which is no provider here; "
+                    f"there are: {known}"
+                )
+        return tuple(self._actors[name] for name in names)
+
+    def _actor(
+        self,
+        name: str,
+        provider: Provider,
+        limits: Mapping[str, Limit],
+        weights: Mapping[str, float],
+    ) -> Actor:
+        shared = provider.settings.limits
+        if shared is not None and shared not in limits:
+            known = ", ".join(limits) or "none"
+            raise ConfigurationError(
+                f"provider {name!r} shares the limit {shared!r}, which is not among "
+                f"the broker's limits ({known})"
+            )
+        return Actor(
+            name,
+            provider,
+            limits[shared] if shared is not None else Limit(name, provider.settings),
+            random=self._random,
+            emit=self._emit,
+            each=bool(self._listeners),
+            ledger=self._ledger,
+            weights=weights,
+        )
+
+    # Watching.
+
+    @property
+    def _open(self) -> int:
+        return self._submitted - self._answered - self._failed - self._cancelled
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Names of the providers."""
+        return tuple(self._actors)
+
+    @property
+    def ledger(self) -> Ledger:
+        """Sums over every call on the wire."""
+        return self._ledger
+
+    def statistics(self) -> Statistics:
+        """Return a frozen snapshot of everything; costs no request anything."""
+        now = anyio.current_time()
+        return Statistics(
+            submitted=self._submitted,
+            answered=self._answered,
+            failed=self._failed,
+            cancelled=self._cancelled,
+            open=self._open,
+            retry_budget=self._budget.balance(now),
+            providers={
+                name: actor.statistics(now) for name, actor in self._actors.items()
+            },
+            totals=self._ledger.total(),
+        )
+
+    def _emit(self, event: Event) -> None:
+        for listener in self._listeners or (log_events,):
+            try:
+                listener(event)
+            except Exception as error:  # noqa: BLE001  # an observer breaks no call
+                report_broken_listener(listener, error)
+
+    # Opening and closing.
+
+    async def __aenter__(self) -> Self:
+        if self._closed:
+            raise BrokerClosedError("a closed broker cannot be opened again")
+        self._stack = AsyncExitStack()
+        self._tasks = await self._stack.enter_async_context(create_task_group())
+        self._portal = await self._stack.enter_async_context(BlockingPortal())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        tasks, portal, stack = self._tasks, self._portal, self._stack
+        assert tasks and portal and stack  # noqa: S101, PT018  # it was entered
+        try:
+            await self.aclose(drain_timeout=0.0 if kind is not None else None)
+        finally:
+            self._tasks = self._portal = self._stack = None
+            tasks.cancel_scope.cancel()
+            await portal.stop(cancel_remaining=True)
+            await stack.aclose()
+
+    async def drain(self) -> None:
+        """Take no more requests, and wait until every one has its outcome."""
+        self._closed = True
+        while self._open:
+            self._idle = self._idle or anyio.Event()
+            await self._idle.wait()
+
+    async def aclose(self, *, drain_timeout: float | None = None) -> None:
+        """
+        Let what is in flight finish, end what does not, and close all connections.
+
+        Args:
+            drain_timeout: Seconds to wait; by default the broker's own.
+        """
+        self._closed = True
+        seconds = self._drain_timeout if drain_timeout is None else drain_timeout
+        try:
+            with anyio.move_on_after(seconds):
+                await self.drain()
+        finally:
+            await self._shut_down()
+
+    async def _shut_down(self) -> None:
+        self._aborted = True
+        for actor in self._actors.values():
+            actor.abort()
+        for scope in list(self._backing_off):
+            scope.cancel()
+        # Shielded, so that a caller that is cancelled itself leaves no socket open;
+        # bounded, so that a connection that will not close cannot hold it up.
+        with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+            await self.drain()
+            for actor in self._actors.values():
+                await actor.provider.aclose()
+
+    def _opened(self, verb: str) -> TaskGroup:
+        if self._tasks is None:
+            raise self._not_open(verb)
+        return self._tasks
+
+    @staticmethod
+    def _not_open(verb: str) -> BrokerClosedError:
+        return BrokerClosedError(
+            f"'{verb}' needs an open broker: use it within 'async with broker:'"
+        )
+
+    def __repr__(self) -> str:
+        return f"Broker(providers=[{', '.join(self._actors)}], open={self._open})"
+
+
+CLOSE_SECONDS = 5.0
+"""How long closing connections may take at most."""
+
+
+def _by_name(
+    providers: Mapping[str, Provider] | Sequence[Provider],
+) -> dict[str, Provider]:
+    if isinstance(providers, Mapping):
+        named = dict(providers)
+    else:
+        named = {provider.kind: provider for provider in providers}
+        if len(named) < len(providers):
+            raise ConfigurationError(
+                "two providers of one kind need names: give a mapping of names "
+                "to providers"
+            )
+    if not named:
+        raise ConfigurationError("a broker needs at least one provider")
+    return named
+
+
+def _reply(provider: str, answer: Answer, envelope: Envelope) -> Reply:
+    return Reply(
+        text=answer.text,
+        provider=provider,
+        model=answer.model,
+        finish_reason=answer.finish_reason,
+        usage=answer.usage,
+        attempts=tuple(envelope.attempts),
+        request_id=answer.request_id,
+        body=answer.body,
+        message=answer.message,
+    )
+
+
+def _first(model: Model) -> str | None:
+    return model if isinstance(model, str) else None

@@ -1,0 +1,176 @@
+"""
+How a request is delivered: the envelope around it, and each try to answer it.
+
+The request itself is pure content. Everything that belongs to its delivery is
+here: when it must be there, how urgent it is, on whose behalf, and what has been
+tried so far.
+"""
+
+import math
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from aitor.laws.bucket import Cost, Reservation
+from aitor.messages import Attempt, Request, Waits
+
+if TYPE_CHECKING:
+    import anyio
+
+    from aitor.broker.actor import Actor
+    from aitor.errors import LLMError
+    from aitor.laws.breaker import Ticket
+    from aitor.laws.order import Entry
+
+__all__ = ("NO_WAITS", "Call", "Envelope", "State")
+
+NO_WAITS = Waits()
+
+
+class Envelope:
+    """
+    A request on its way.
+
+    Args:
+        request: What is asked.
+        arrived: When it was submitted.
+        deadline: When its caller stops caring; infinity for never.
+        priority: Higher goes first.
+        tenant: On whose behalf; tenants share a provider fairly.
+        patient: True waits for circuits to close and for pauses to end as long as
+            the deadline allows; False would rather know at once.
+        sequence: Counts the broker's requests; breaks ties by arrival.
+    """
+
+    __slots__ = (
+        "arrived",
+        "attempts",
+        "backoff",
+        "deadline",
+        "patient",
+        "priority",
+        "request",
+        "sequence",
+        "tenant",
+    )
+
+    def __init__(
+        self,
+        request: Request,
+        *,
+        arrived: float,
+        deadline: float,
+        priority: int,
+        tenant: str | None,
+        patient: bool,
+        sequence: int,
+    ) -> None:
+        self.request = request
+        self.arrived = arrived
+        self.deadline = deadline
+        self.priority = priority
+        self.tenant = tenant
+        self.patient = patient
+        self.sequence = sequence
+        self.attempts: list[Attempt] = []
+        self.backoff = 0.0
+
+
+class State(Enum):
+    """Where a call stands at its actor."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    REFUSED = "refused"
+    ENDED = "ended"
+
+
+class Call:
+    """
+    One try of one envelope at one actor, from the mailbox to its end.
+
+    The actor owns it and decides about it; the caller's task carries it out. The two
+    meet in `wake`: the caller waits for it, the actor sets it.
+
+    Args:
+        actor: Whose it is.
+        envelope: What is delivered.
+        request: The request as this provider is asked, with its model.
+        guess: The tokens it puts in, as the provider guesses them.
+        cost: What it is expected to take from the limits.
+        movable: True when another provider could take the request instead.
+    """
+
+    __slots__ = (
+        "actor",
+        "alarm",
+        "cost",
+        "entry",
+        "envelope",
+        "guess",
+        "mark",
+        "movable",
+        "progressed",
+        "refusal",
+        "request",
+        "reservation",
+        "scope",
+        "started",
+        "state",
+        "ticket",
+        "untimed",
+        "waits",
+        "wake",
+    )
+
+    reservation: Reservation
+    ticket: "Ticket"
+
+    def __init__(
+        self,
+        actor: "Actor",
+        envelope: Envelope,
+        request: Request,
+        guess: float,
+        cost: Cost,
+        *,
+        movable: bool,
+    ) -> None:
+        self.actor = actor
+        self.envelope = envelope
+        self.request = request
+        self.guess = guess
+        self.cost = cost
+        self.movable = movable
+        self.state = State.WAITING
+        self.refusal: LLMError | None = None
+        self.waits = NO_WAITS
+        self.started = math.inf
+        self.progressed = False
+        # Set while waiting:
+        self.entry: Entry[Call] | None = None
+        self.mark: tuple[float, ...] = ()
+        self.alarm = math.inf
+        self.wake: anyio.Event | None = None
+        self.scope: anyio.CancelScope | None = None
+        self.untimed = False  # True while it waits without a scope
+
+    def refuse(self, error: "LLMError") -> None:
+        """End the wait with *error*."""
+        self.state = State.REFUSED
+        self.refusal = error
+        if self.wake is not None:
+            self.wake.set()
+
+    def ring_at(self, when: float) -> None:
+        """
+        Make the waiting caller look again at *when*.
+
+        An actor has no task of its own: whoever waits at the head of its mailbox
+        keeps its clock, by the deadline of the scope it waits in.
+        """
+        self.alarm = when
+        if self.scope is not None:
+            self.scope.deadline = min(when, self.envelope.deadline)
+        elif self.untimed and self.wake is not None and when != math.inf:
+            # There was nothing to time until now.
+            self.wake.set()

@@ -1,0 +1,75 @@
+"""
+A limit: what one account may use in a minute, shared by all who name it.
+
+Models under one key share the vendor's limits, so a limit is a resource of its own
+and an actor reserves against it, never against a bucket it owns. The bucket is built
+for one who waits; where several actors share a limit they take turns, first come
+first served, so that neither the one with the small requests nor the one whose clock
+rings first gets all of it.
+"""
+
+from typing import Protocol
+
+from aitor.laws.bucket import TokenBucket
+from aitor.providers.settings import LimitSettings
+
+__all__ = ("Limit", "Sharer")
+
+
+class Sharer(Protocol):
+    """Who reserves against a limit."""
+
+    def look_again(self, now: float) -> None:
+        """Let whoever may start do so; something was given back, or it is its turn."""
+        ...
+
+
+class Limit:
+    """
+    A token bucket with a name, for one or several actors.
+
+    Args:
+        name: What it is called in the configuration.
+        settings: How much a minute allows.
+    """
+
+    def __init__(self, name: str, settings: LimitSettings | None = None) -> None:
+        settings = settings or LimitSettings()
+        self.name = name
+        self.bucket = TokenBucket(
+            requests_per_minute=settings.requests_per_minute,
+            tokens_per_minute=settings.tokens_per_minute,
+            input_tokens_per_minute=settings.input_tokens_per_minute,
+            output_tokens_per_minute=settings.output_tokens_per_minute,
+            burst=settings.burst,
+        )
+        self._sharers: list[Sharer] = []
+        self._line: dict[Sharer, None] = {}  # who waits for a turn, in order
+
+    def join(self, sharer: Sharer) -> None:
+        """Let *sharer* reserve against this limit from now on."""
+        self._sharers.append(sharer)
+
+    def turn_of(self, sharer: Sharer) -> bool:
+        """Whether nobody else waits before *sharer*."""
+        return not self._line or next(iter(self._line)) is sharer
+
+    def stand_in_line(self, sharer: Sharer) -> None:
+        """Keep *sharer*'s place until it leaves the line."""
+        if len(self._sharers) > 1:
+            self._line[sharer] = None
+
+    def leave_line(self, sharer: Sharer, now: float) -> None:
+        """Give up *sharer*'s place, and let the next in line look again."""
+        if self._line and sharer in self._line:
+            del self._line[sharer]
+            if self._line:
+                next(iter(self._line)).look_again(now)
+
+    def look_again(self, now: float) -> None:
+        """Let everybody look whether somebody may start; something was given back."""
+        for sharer in self._sharers:
+            sharer.look_again(now)
+
+    def __repr__(self) -> str:
+        return f"Limit({self.name!r})"

@@ -1,0 +1,262 @@
+"""
+A stream of prompts in, a stream of results out, in bounded memory.
+
+Runners, at most as many as may be in flight, take turns at reading the source; each
+carries its prompt out and puts the result down for the consumer. A place is free
+again only when its result was handed out, so a slow consumer slows the source down
+and nothing piles up in between. Runners are started as they are needed.
+"""
+
+import threading
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+)
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+
+import anyio
+from anyio.abc import TaskGroup
+
+from aitor.errors import LLMError
+from aitor.messages import Prompt, Reply
+
+__all__ = ("Map", "MapResult")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class MapResult:
+    """
+    What became of one prompt.
+
+    Args:
+        index: Its position in the source, from 0.
+        prompt: The very object that the source gave.
+        reply: The answer; None if there is none.
+        error: Why there is none.
+    """
+
+    index: int
+    prompt: Prompt
+    reply: Reply | None = None
+    error: LLMError | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"MapResult(index={self.index}, reply={self.reply}, error={self.error!r})"
+        )
+
+
+class Map:
+    """
+    An asynchronous iterator of `MapResult`; see `Broker.map`.
+
+    A loop that ends early should do so within `async with`, which cancels what
+    still runs at once and waits for it.
+    """
+
+    def __init__(
+        self,
+        source: Iterable[Prompt] | AsyncIterable[Prompt],
+        submit: Callable[[Prompt], Awaitable[Reply]],
+        tasks: Callable[[], TaskGroup],
+        places: int,
+        *,
+        ordered: bool,
+    ) -> None:
+        if places < 1:
+            raise ValueError(f"'max_in_flight' must be at least 1, not {places}")
+        self._flow = _Flow(source, submit, places, ordered=ordered)
+        self._tasks = tasks
+        self._thread = threading.get_ident()
+
+    def __aiter__(self) -> AsyncIterator[MapResult]:
+        return self
+
+    async def __anext__(self) -> MapResult:
+        flow = self._flow
+        if not flow.started:
+            self._tasks().start_soon(flow.run)
+            flow.started = True
+        while (result := flow.take()) is None:
+            if flow.ended:
+                raise flow.failure_once() or StopAsyncIteration
+            await flow.changed()
+        return result
+
+    async def aclose(self) -> None:
+        """Cancel what still runs; results not handed out yet are dropped."""
+        flow = self._flow
+        flow.cancel()
+        while flow.started and not flow.ended:
+            await flow.changed()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with anyio.CancelScope(shield=True):
+            await self.aclose()
+
+    def __del__(self) -> None:
+        # A loop left by `break` drops its iterator, and nobody wants the rest. The
+        # garbage collector of another thread must not touch this one's tasks.
+        flow = self._flow
+        if flow.started and not flow.ended and threading.get_ident() == self._thread:
+            flow.cancel()
+
+
+class _Flow:
+    """
+    What runs behind a `Map`; it does not refer to the `Map`, which may be dropped.
+    """
+
+    def __init__(
+        self,
+        source: Iterable[Prompt] | AsyncIterable[Prompt],
+        submit: Callable[[Prompt], Awaitable[Reply]],
+        places: int,
+        *,
+        ordered: bool,
+    ) -> None:
+        self.started = False
+        self.ended = False
+        self._read = _reader(source)
+        self._submit = submit
+        self._places = places
+        self._ordered = ordered
+        self._free = anyio.Semaphore(places, max_value=places, fast_acquire=True)
+        self._turn = anyio.Lock(fast_acquire=True)
+        self._runners = 0
+        self._idle = 0  # runners that wait to read
+        self._index = 0  # of the prompt that is read next
+        self._wanted = 0  # the next result to hand out, in order
+        self._results: dict[int, MapResult] = {}
+        self._changed: anyio.Event | None = None
+        self._tasks: TaskGroup | None = None
+        self._exhausted = False
+        self._failure: Exception | None = None
+
+    # The consumer's side.
+
+    def take(self) -> MapResult | None:
+        """Return the next result, if it is there, and free its place."""
+        if not self._results:
+            return None
+        # Without an order, the first that came is the first in the dictionary.
+        index = self._wanted if self._ordered else next(iter(self._results))
+        result = self._results.pop(index, None)
+        if result is not None:
+            self._wanted += 1
+            self._free.release()
+        return result
+
+    def failure_once(self) -> Exception | None:
+        """Return what the source raised, the first time it is asked for."""
+        failure, self._failure = self._failure, None
+        return failure
+
+    async def changed(self) -> None:
+        """Wait for a result, or for the end."""
+        self._changed = self._changed or anyio.Event()
+        await self._changed.wait()
+
+    def cancel(self) -> None:
+        """Give up what runs and what was not handed out."""
+        self._results.clear()
+        self._exhausted = True
+        if self._tasks is not None:
+            self._tasks.cancel_scope.cancel()
+
+    # The runners' side.
+
+    async def run(self) -> None:
+        """Carry the source out, to its end."""
+        try:
+            async with anyio.create_task_group() as self._tasks:
+                if not self._exhausted:
+                    self._start_runner()
+        finally:
+            self._tasks = None
+            self.ended = True
+            self._tell()
+
+    def _start_runner(self) -> None:
+        self._runners += 1
+        assert self._tasks is not None  # noqa: S101  # runners live in it
+        self._tasks.start_soon(self._runner)
+
+    async def _runner(self) -> None:
+        while not self._exhausted:
+            self._idle += 1
+            try:
+                await self._free.acquire()
+                async with self._turn:
+                    prompt = await self._next()
+            finally:
+                self._idle -= 1
+            if isinstance(prompt, _Nothing):
+                return
+            index, self._index = self._index, self._index + 1
+            if not self._idle and self._runners < self._places:
+                self._start_runner()
+            self._results[index] = await self._carry_out(index, prompt)
+            self._tell()
+
+    async def _next(self) -> "Prompt | _Nothing":
+        if self._exhausted:
+            return NOTHING
+        try:
+            prompt = await self._read()
+        except Exception as error:  # noqa: BLE001  # the source's own, for the consumer
+            self._failure = error
+            prompt = NOTHING
+        self._exhausted = prompt is NOTHING
+        return prompt
+
+    async def _carry_out(self, index: int, prompt: Prompt) -> MapResult:
+        try:
+            return MapResult(index, prompt, reply=await self._submit(prompt))
+        except LLMError as error:
+            return MapResult(index, prompt, error=error)
+
+    def _tell(self) -> None:
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
+
+
+class _Nothing:
+    """The end of a source."""
+
+
+NOTHING: Final = _Nothing()
+
+
+def _reader(
+    source: Iterable[Prompt] | AsyncIterable[Prompt],
+) -> Callable[[], Awaitable[Prompt | _Nothing]]:
+    """Return a function that reads the next prompt of any kind of source."""
+    if isinstance(source, AsyncIterable):
+        asynchronous = aiter(source)
+
+        async def read_async() -> Prompt | _Nothing:
+            return await anext(asynchronous, NOTHING)
+
+        return read_async
+    synchronous: Iterator[Prompt] = iter(source)
+
+    async def read() -> Prompt | _Nothing:
+        return next(synchronous, NOTHING)
+
+    return read

@@ -1,0 +1,152 @@
+"""
+`aitor ask`: one request, and its answer on standard output.
+"""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from aitor.cli.exits import exits_for_errors
+
+if TYPE_CHECKING:
+    from aitor.config import Configuration
+    from aitor.events import Event
+    from aitor.messages import Reply, Request
+
+__all__ = ("ask",)
+
+STANDARD_INPUT = "-"
+
+
+def ask(
+    prompt: Annotated[
+        str, typer.Argument(help="What to ask; - reads it from standard input.")
+    ],
+    system: Annotated[
+        str | None, typer.Option(help="Instructions that go before the prompt.")
+    ] = None,
+    provider: Annotated[
+        str | None, typer.Option(help="Begin the failover sequence there.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The model for the first provider asked.")
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(min=0.001, help="Seconds for all of it.")
+    ] = 120.0,
+    parameters: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="A parameter, such as temperature=0.2; the value is JSON or a text.",
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="The configuration; else AITOR_CONFIG, aitor.toml or the environment."
+        ),
+    ] = None,
+    backend: Annotated[
+        Literal["asyncio", "trio"] | None,
+        typer.Option(help="What to run on; else what the configuration says."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write the whole reply, as JSON.")
+    ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", help="Tell every attempt on standard error."),
+    ] = False,
+) -> None:
+    """Ask one question and write the answer."""
+    given = dict(_parameter(each) for each in parameters or ())
+    text = _standard_input() if prompt == STANDARD_INPUT else prompt
+    if not text.strip():
+        raise typer.BadParameter("there is nothing to ask", param_hint="PROMPT")
+    with exits_for_errors():
+        import anyio
+
+        from aitor.config import find_configuration
+        from aitor.messages import Request
+
+        configuration = find_configuration(config)
+        messages = [{"role": "user", "content": text}]
+        if system is not None:
+            messages.insert(0, {"role": "system", "content": system})
+        request = Request.of(messages, parameters=given)
+        reply = anyio.run(
+            _ask,
+            configuration,
+            request,
+            {"provider": provider, "model": model, "timeout": timeout},
+            verbose,
+            backend=backend or configuration.backend,
+        )
+    _write(_as_json(reply) if as_json else reply.text)
+
+
+async def _ask(
+    configuration: "Configuration",
+    request: "Request",
+    delivery: dict[str, Any],
+    verbose: bool,
+) -> "Reply":
+    listeners = [_tell_attempt] if verbose else []
+    async with configuration.broker(listeners=listeners) as broker:
+        return await broker.submit(request, **delivery)
+
+
+def _parameter(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise typer.BadParameter(f"{text!r} is not KEY=VALUE", param_hint="--set")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise typer.BadParameter(
+            f"byte {error.start} of standard input is not UTF-8", param_hint="PROMPT"
+        ) from None
+
+
+def _tell_attempt(event: "Event") -> None:
+    from aitor.events import AttemptEnded
+
+    if not isinstance(event, AttemptEnded):
+        return
+    attempt = event.attempt
+    status = f" (status {attempt.status})" if attempt.status else ""
+    waited = f", waited {attempt.waits.total:.2f} s" if attempt.waits.total else ""
+    model = f" {attempt.model}" if attempt.model else ""
+    sys.stderr.write(
+        f"{attempt.provider}{model}: {attempt.outcome}{status} "
+        f"after {attempt.seconds:.2f} s{waited}\n"
+    )
+
+
+def _as_json(reply: "Reply") -> str:
+    value = asdict(reply)
+    # Those are named tuples, which JSON would take for lists.
+    value["attempts"] = [
+        {**attempt._asdict(), "waits": attempt.waits._asdict()}
+        for attempt in value["attempts"]
+    ]
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _write(text: str) -> None:
+    # An answer may hold half of a surrogate pair, which no encoding takes.
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(encoding, "replace").decode(encoding) + "\n")

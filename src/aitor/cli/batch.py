@@ -1,0 +1,282 @@
+"""
+`aitor batch`: JSONL in, JSONL out, safe against crashes.
+
+Exit codes: 0 all rows were answered; 1 the batch is finished and some rows failed;
+2 the options, the configuration or the input are wrong; 75 it stopped early and the
+same command goes on from there; 130 and 143 likewise, after Control-C and SIGTERM.
+"""
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from aitor.cli.exits import FAILED, MISUSED, exits_for_errors
+from aitor.errors import LLMError
+
+if TYPE_CHECKING:
+    import anyio
+    from anyio.abc import TaskStatus
+
+    from aitor.broker.broker import Broker
+    from aitor.config import Configuration
+
+__all__ = ("batch",)
+
+STOPPED = 75
+"""It stopped early; the same command goes on from there (`EX_TEMPFAIL`)."""
+
+SIGNALLED = 128
+"""And the signal's number, as shells count it."""
+
+STDOUT = "-"
+
+Source = Annotated[
+    str,
+    typer.Argument(metavar="IN", help="A JSONL file; - reads standard input."),
+]
+Output = Annotated[
+    str,
+    typer.Option("--output", "-o", metavar="OUT", help="Where records go; - likewise."),
+]
+Errors = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="Where failed rows go; else to OUT."),
+]
+JournalFile = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE", help="What it is resumed from; else OUT and '.journal'."
+    ),
+]
+RetryFailed = Annotated[
+    bool,
+    typer.Option("--retry-failed", help="Run the rows again that failed earlier."),
+]
+Restart = Annotated[
+    bool, typer.Option("--restart", help="Forget every answer and begin anew.")
+]
+AcceptChanges = Annotated[
+    bool,
+    typer.Option(
+        "--accept-changes", help="Keep answers that were got with other settings."
+    ),
+]
+Limit = Annotated[
+    int | None, typer.Option(min=1, help="Take only the first so many rows.")
+]
+AllowFailures = Annotated[
+    int, typer.Option(min=0, help="Exit with 0 if no more rows than that failed.")
+]
+ProviderName = Annotated[
+    str | None, typer.Option(help="Begin the failover sequence there.")
+]
+ModelName = Annotated[
+    str | None, typer.Option(help="The model for the first provider asked.")
+]
+InFlight = Annotated[
+    int | None, typer.Option(min=1, help="Most rows at once; else all workers.")
+]
+Timeout = Annotated[
+    float | None, typer.Option(min=0.001, help="Seconds for each row, retries too.")
+]
+Priority = Annotated[int, typer.Option(help="Higher goes first.")]
+Tenant = Annotated[str | None, typer.Option(help="On whose behalf.")]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        help="The configuration; else AITOR_CONFIG, aitor.toml or the environment."
+    ),
+]
+Backend = Annotated[
+    Literal["asyncio", "trio"] | None,
+    typer.Option(help="What to run on; else what the configuration says."),
+]
+NoProgress = Annotated[bool, typer.Option("--no-progress", help="Draw no progress.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Tell errors only.")]
+AsJSON = Annotated[
+    bool, typer.Option("--json", help="Write the numbers to standard output, as JSON.")
+]
+
+
+def batch(
+    source: Source,
+    output: Output,
+    errors: Errors = None,
+    journal: JournalFile = None,
+    retry_failed: RetryFailed = False,
+    restart: Restart = False,
+    accept_changes: AcceptChanges = False,
+    limit: Limit = None,
+    allow_failures: AllowFailures = 0,
+    provider: ProviderName = None,
+    model: ModelName = None,
+    max_in_flight: InFlight = None,
+    timeout: Timeout = None,
+    priority: Priority = 0,
+    tenant: Tenant = None,
+    config: Config = None,
+    backend: Backend = None,
+    no_progress: NoProgress = False,
+    quiet: Quiet = False,
+    as_json: AsJSON = False,
+) -> None:
+    """
+    Have every row of a JSONL file answered, each once.
+
+    Run it again after whatever ended it, and it goes on. Rows are in the shape of
+    OpenAI's or Anthropic's batches, or bare: {"prompt": …} or {"messages": …}.
+    """
+    if as_json and output == STDOUT:
+        raise typer.BadParameter(
+            "standard output takes records or numbers, not both", param_hint="--json"
+        )
+    options = {
+        "journal": journal,
+        "errors": errors,
+        "retry_failed": retry_failed,
+        "restart": restart,
+        "accept_changes": accept_changes,
+        "limit": limit,
+        "provider": provider,
+        "model": model,
+        "max_in_flight": max_in_flight,
+        "timeout": timeout,
+        "priority": priority,
+        "tenant": tenant,
+    }
+    with exits_for_errors():
+        import anyio
+
+        from aitor.config import find_configuration
+
+        configuration = find_configuration(config)
+        command = _Command(configuration, source, output, options)
+        command.draws = sys.stderr.isatty() and not (no_progress or quiet)
+        anyio.run(command.run, backend=backend or configuration.backend)
+        command.tell(quiet=quiet, as_json=as_json)
+        raise SystemExit(command.exit_code(allow_failures))
+
+
+class _Command:
+    """One run of the command: the batch, who interrupts it, and what came of it."""
+
+    def __init__(
+        self,
+        configuration: "Configuration",
+        source: str,
+        output: str,
+        options: dict[str, Any],
+    ) -> None:
+        from rich.console import Console
+
+        from aitor.batch import Summary
+
+        self.draws = False
+        self._configuration = configuration
+        self._files = (source, output)
+        self._options = options
+        self._console = Console(stderr=True)
+        self._summary = Summary()
+        self._signal: int | None = None
+        self._failure: LLMError | None = None
+
+    async def run(self) -> None:
+        """Run the batch until it has ended, or was ended."""
+        import anyio
+
+        from aitor.batch.progress import show_progress
+
+        broker = self._configuration.broker()
+        stop = anyio.Event()
+        with anyio.CancelScope() as whole:
+            async with anyio.create_task_group() as tasks:
+                await tasks.start(self._listen, stop, whole)
+                if self.draws:
+                    limit = self._options["limit"]
+                    tasks.start_soon(show_progress, self._summary, self._console, limit)
+                await self._run_batch(broker, stop)
+                tasks.cancel_scope.cancel()
+
+    async def _run_batch(self, broker: "Broker", stop: "anyio.Event") -> None:
+        from aitor.batch import Prices, run_batch
+        from aitor.batch.identity import identity
+
+        # Made for a look at their settings: they open nothing until they are used.
+        providers = self._configuration.make_providers()
+        async with broker:
+            try:
+                await run_batch(
+                    broker,
+                    *self._files,
+                    settings=identity(providers, self._configuration.failover),
+                    stop=stop,
+                    summary=self._summary,
+                    cost=Prices.of(providers),
+                    **self._options,
+                )
+            except LLMError as error:
+                # Kept, because a task group would wrap what leaves it.
+                self._failure = error
+
+    async def _listen(
+        self,
+        stop: "anyio.Event",
+        whole: "anyio.CancelScope",
+        *,
+        task_status: "TaskStatus[None]",
+    ) -> None:
+        import anyio
+
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            task_status.started()
+            async for number in signals:
+                self._signal = number
+                if stop.is_set():
+                    whole.cancel()
+                    return
+                stop.set()
+                _tell(
+                    f"no more rows are taken; waiting for {self._summary.in_flight:,} "
+                    f"in flight (again to give them up)"
+                )
+
+    def tell(self, *, quiet: bool, as_json: bool) -> None:
+        """Write what came of it."""
+        from aitor.batch import InputError, StorageError
+        from aitor.batch.progress import report
+
+        if self._failure and not isinstance(self._failure, InputError | StorageError):
+            raise self._failure
+        for note in self._summary.notes:
+            _tell(note)
+        if as_json:
+            sys.stdout.write(json.dumps(self._summary.to_json()) + "\n")
+        elif not quiet:
+            report(self._summary, self._console)
+        if self._failure:
+            _tell(self._failure.message)
+        elif not self._summary.finished:
+            _tell("stopped with rows left; the same command goes on from here")
+        if lost := self._summary.in_flight:
+            _tell(f"{lost:,} rows were given up in flight and may be paid for again")
+
+    def exit_code(self, allow_failures: int) -> int:
+        """Return what to exit with."""
+        from aitor.batch import InputError
+
+        if isinstance(self._failure, InputError):
+            return MISUSED
+        if self._failure is None and self._summary.finished:
+            failed = self._summary.failed + self._summary.earlier_failed
+            return FAILED if failed > allow_failures else 0
+        if self._failure is None and self._signal is not None:
+            return SIGNALLED + self._signal
+        return STOPPED
+
+
+def _tell(text: str) -> None:
+    sys.stderr.write(f"aitor: {text}\n")

@@ -1,0 +1,47 @@
+"""
+Exit codes, and how an error becomes one: a line on standard error, no traceback.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from aitor.errors import ConfigurationError, LLMError
+
+__all__ = ("FAILED", "INTERRUPTED", "MISUSED", "exits_for_errors")
+
+FAILED = 1
+"""A request was not answered."""
+
+MISUSED = 2
+"""The options or the configuration are wrong; nothing was sent."""
+
+INTERRUPTED = 130
+"""Control and C, as shells count it."""
+
+
+@contextmanager
+def exits_for_errors() -> Iterator[None]:
+    """Turn an error of ours into a line and an exit code."""
+    try:
+        yield
+    except ConfigurationError as error:
+        # One problem a line.
+        for problem in error.message.splitlines():
+            _tell(problem)
+        raise SystemExit(MISUSED) from None
+    except LLMError as error:
+        _tell(str(error))
+        raise SystemExit(FAILED) from None
+    except BaseExceptionGroup as group:
+        # Trio delivers an interrupt inside of whatever task groups there are. One by
+        # itself is turned into the same code by typer.
+        if group.subgroup(KeyboardInterrupt) is None:
+            raise
+        raise SystemExit(INTERRUPTED) from None
+
+
+def _tell(text: str) -> None:
+    # A provider's text may hold line breaks and a terminal's control characters.
+    line = "".join(each if each.isprintable() else " " for each in text)
+    sys.stderr.write(f"aitor: {line}\n")

@@ -1,0 +1,493 @@
+"""
+A token bucket over several limits: how fast work may leave, decided without waiting.
+
+The bucket is arithmetic and nothing else. It never reads a clock and never sleeps:
+the caller brings the time and is told when to come back. That time is a schedule (the
+generic cell rate algorithm's idea): it depends on what was started and not on when
+it is asked for. So a caller who waits until exactly then may start, no one has to
+be woken, and no wait is too small to move a clock.
+
+Two rules keep a limit of N a minute, each in every dimension that is limited:
+
+1.  The window: what starts within any 60 seconds is N at most (`aitor.laws.window`).
+    This is the promise. On its own it would send N at once and then be silent.
+2.  The pace: tokens come back evenly, N a minute, and a request starts when there are
+    as many as it takes. Of those that nobody took, no more are kept than the burst, so
+    traffic is spread. A request larger than the burst is saved up for while it
+    waits, so it neither hangs nor needs a larger burst.
+
+Requests, tokens, input tokens and output tokens are taken together or not at all,
+so nothing is held while something else is missing. What a request uses is only known
+at its end: a reservation takes the estimate, and settling it counts the truth in
+its place, at the time when it started.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
+
+from aitor.laws.window import MINUTE, Amounts, Slot, Window
+
+__all__ = ("DIMENSIONS", "NO_COST", "Cost", "Level", "Reservation", "TokenBucket")
+
+DIMENSIONS = ("requests", "tokens", "input_tokens", "output_tokens")
+"""What can be limited; `tokens` are those of both kinds together."""
+
+MOST_BELIEVED = 1e12
+"""No vendor allows, or has left, more than this; who says so is not believed."""
+
+LONG_AGO = -1e9
+"""Before any clock: the last start of a bucket that has started nothing."""
+
+
+class Cost(NamedTuple):
+    """
+    What a request takes from a bucket: an estimate before, a fact after.
+
+    Args:
+        requests: Calls on the wire.
+        input_tokens: Tokens sent.
+        output_tokens: Tokens generated.
+    """
+
+    requests: float = 1
+    input_tokens: float = 0
+    output_tokens: float = 0
+
+    # A cost is a tuple for speed only: + adds amounts, it does not join.
+    def __add__(self, other: "Cost") -> "Cost":  # type: ignore[override]
+        return Cost(self[0] + other[0], self[1] + other[1], self[2] + other[2])
+
+    def __sub__(self, other: "Cost") -> "Cost":
+        return Cost(self[0] - other[0], self[1] - other[1], self[2] - other[2])
+
+
+NO_COST = Cost(0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """
+    One dimension of a bucket at one instant.
+
+    Args:
+        limit: What any minute allows.
+        available: What may go at once; negative while something is owed.
+        rate: What comes back each second.
+    """
+
+    limit: float
+    available: float
+    rate: float
+
+
+class Reservation:
+    """
+    What one request holds of a bucket until it is settled.
+
+    Args:
+        cost: What was taken.
+        slot: Where it counts; None if nothing was limited.
+    """
+
+    __slots__ = ("cost", "slot")
+
+    def __init__(self, cost: Cost, slot: Slot | None) -> None:
+        self.cost = cost
+        self.slot = slot
+
+
+class TokenBucket:
+    """
+    Lets at most N a minute through, in any 60 seconds, of all that is limited.
+
+    What counts is what was used, once that is known. Built for one caller who asks
+    for the head of its queue: that is what keeps a large request from being
+    overtaken for ever by small ones. One that is larger than a whole limit starts
+    where nothing else has for a minute, and counts as the limit.
+
+    Args:
+        requests_per_minute: Most calls; None for no limit, here and below.
+        tokens_per_minute: Most tokens, input and output together.
+        input_tokens_per_minute: Most tokens sent.
+        output_tokens_per_minute: Most tokens generated.
+        burst: Share of each limit that may go at once, 0 to 0.5; a single request
+            always may.
+
+    Raises:
+        ValueError: If a setting is not in its range.
+    """
+
+    __slots__ = (
+        "_answer",
+        "_asked",
+        "_burst",
+        "_configured",
+        "_last_start",
+        "_open",
+        "_paces",
+        "_slow_factor",
+        "_slow_until",
+        "_window",
+        "held_until",
+    )
+
+    held_until: float
+    """When the last hold ends or ended."""
+
+    def __init__(
+        self,
+        requests_per_minute: float | None = None,
+        tokens_per_minute: float | None = None,
+        input_tokens_per_minute: float | None = None,
+        output_tokens_per_minute: float | None = None,
+        burst: float = 0.01,
+    ) -> None:
+        if not 0.0 <= burst <= 0.5:
+            raise ValueError(f"'burst' must be from 0 to 0.5, and is {burst}")
+        self._burst = burst
+        self._configured: dict[int, float] = {}
+        self._paces: tuple[_Pace, ...] = ()
+        self._window = Window()
+        limits = (
+            requests_per_minute,
+            tokens_per_minute,
+            input_tokens_per_minute,
+            output_tokens_per_minute,
+        )
+        for dimension, limit in enumerate(limits):
+            if limit is not None:
+                if not 0.0 < limit < math.inf:
+                    raise ValueError(
+                        f"'{DIMENSIONS[dimension]}_per_minute' must be finite and "
+                        f"more than 0, and is {limit}"
+                    )
+                self._configured[dimension] = limit
+                self._add_pace(dimension, limit)
+        self._last_start = LONG_AGO
+        # The last question to `ready_at` and its answer, while it still holds.
+        self._asked: Cost | None = None
+        self._answer = LONG_AGO
+        self._open: set[Reservation] = set()
+        self._slow_factor = 1.0
+        self._slow_until = LONG_AGO
+        self.held_until = LONG_AGO
+
+    def ready_at(self, cost: Cost, now: float, ahead: Cost = NO_COST) -> float:
+        """
+        Return when *cost* may start, *now* if it may at once.
+
+        A `take` at that time succeeds, unless something else was taken, charged or
+        observed in between.
+
+        Args:
+            cost: What is to start.
+            now: The time.
+            ahead: What is to start before it. What is returned is then a lower
+                bound, for the order and the sizes are not known.
+        """
+        start = self.held_until
+        if start < now:
+            start = now
+        if self._paces:
+            if ahead != NO_COST:
+                scheduled = now + self._wait_at_least(cost + ahead, now)
+            else:
+                scheduled = self._schedule(_by_dimension(cost))
+                self._asked, self._answer = cost, scheduled
+            if scheduled > start:
+                return scheduled
+        return start
+
+    def take(self, cost: Cost, now: float) -> Reservation:
+        """
+        Take *cost* from every limit and return what settles it.
+
+        Raises:
+            ValueError: If it is not `ready_at` *now*.
+        """
+        if now < self.held_until:
+            raise self._too_early(cost, now)
+        slot = None
+        if self._paces:
+            amounts = _by_dimension(cost)
+            # Who takes has asked just before, as a rule.
+            if cost is not self._asked:
+                self._answer = self._schedule(amounts)
+            if now < self._answer:
+                raise self._too_early(cost, now)
+            self._asked = None
+            elapsed = self._elapsed(now)
+            for pace in self._paces:
+                pace.take(amounts[pace.dimension], elapsed)
+            self._window.lapse(now)
+            slot = self._window.add(amounts, now)
+        self._last_start = now
+        reservation = Reservation(cost, slot)
+        self._open.add(reservation)
+        return reservation
+
+    def settle(self, reservation: Reservation, used: Cost, now: float) -> None:
+        """
+        Count *used* in place of what *reservation* had taken, once.
+
+        What it had taken too much may go at once. What it had taken too little is
+        owed, and holds up those who come next.
+
+        Raises:
+            ValueError: If it is not a reservation of this bucket, or settled before.
+        """
+        try:
+            self._open.remove(reservation)
+        except KeyError:
+            raise ValueError(f"not open in this bucket: {reservation}") from None
+        if reservation.slot is None:
+            return
+        self._asked = None
+        cost = reservation.cost
+        inputs, outputs = used[1] - cost[1], used[2] - cost[2]
+        differences = (used[0] - cost[0], inputs + outputs, inputs, outputs)
+        self._window.lapse(now)
+        self._window.change(reservation.slot, differences)
+        for pace in self._paces:
+            pace.change(differences[pace.dimension])
+
+    def cancel(self, reservation: Reservation, now: float) -> None:
+        """
+        Give all of *reservation* back: it used nothing.
+
+        Raises:
+            ValueError: As `settle` does.
+        """
+        self.settle(reservation, NO_COST, now)
+
+    @property
+    def reserved(self) -> Cost:
+        """What is taken and not settled yet."""
+        return sum((one.cost for one in self._open), NO_COST)
+
+    def hold_until(self, time: float) -> None:
+        """Start nothing before *time*; the latest of all such times counts."""
+        self.held_until = max(self.held_until, time)
+
+    def slow_down(self, factor: float, until: float) -> None:
+        """
+        Multiply the pace by *factor*, from the last start until *until*.
+
+        The last call counts: it replaces one that is still in force.
+
+        Raises:
+            ValueError: If *factor* is not more than 0 and at most 1.
+        """
+        if not 0.0 < factor <= 1.0:
+            raise ValueError(f"'factor' must be more than 0, at most 1, not {factor}")
+        self._slow_factor = factor
+        self._slow_until = until
+        self._asked = None
+
+    def observe(
+        self, dimension: str, limit: float | None, remaining: float | None, now: float
+    ) -> None:
+        """
+        Believe a server's headers as far as they ask for less than we allow.
+
+        Args:
+            dimension: One of `DIMENSIONS`; others are not ours.
+            limit: The server's limit per minute. It holds where it is lower than the
+                one configured, or where none is.
+            remaining: What the server has left, which bounds what may go at once;
+                it never adds to it.
+            now: The time.
+        """
+        if dimension not in DIMENSIONS:
+            return
+        index = DIMENSIONS.index(dimension)
+        pace = next((one for one in self._paces if one.dimension == index), None)
+        elapsed = self._elapsed(now)
+        # Whatever is not a number between the two fails these tests.
+        if limit is not None and 1.0 <= limit <= MOST_BELIEVED:
+            limit = min(limit, self._configured.get(index, limit))
+            if pace is None:
+                pace = self._add_pace(index, limit)
+                pace.set_level(pace.burst, elapsed)
+            elif pace.limit != limit:
+                level = pace.saved(elapsed)
+                pace.set_limit(limit)
+                pace.set_level(level, elapsed)
+        if (
+            pace is not None
+            and remaining is not None
+            and 0.0 <= remaining < pace.saved(elapsed)
+        ):
+            pace.set_level(remaining, elapsed)
+        self._asked = None
+
+    def levels(self, now: float) -> Mapping[str, Level]:
+        """Return how full each limited dimension is, as a frozen snapshot."""
+        elapsed = self._elapsed(now)
+        slow = self._slow_factor if now < self._slow_until else 1.0
+        self._window.lapse(now)
+        return MappingProxyType(
+            {
+                DIMENSIONS[pace.dimension]: Level(
+                    limit=pace.limit,
+                    available=min(
+                        pace.available(elapsed),
+                        pace.limit - self._window.totals[pace.dimension],
+                    ),
+                    rate=pace.rate * slow,
+                )
+                for pace in self._paces
+            }
+        )
+
+    def _schedule(self, amounts: Amounts) -> float:
+        wait, start = 0.0, LONG_AGO
+        totals = self._window.totals
+        for pace in self._paces:
+            dimension = pace.dimension
+            amount = amounts[dimension]
+            own = pace.wait(amount)
+            if own > wait:
+                wait = own
+            if totals[dimension] + amount > pace.most:
+                excess = totals[dimension] + amount - pace.limit
+                start = max(start, self._window.room_at(dimension, excess))
+        return max(start, self._later(wait))
+
+    def _too_early(self, cost: Cost, now: float) -> ValueError:
+        ready = self.ready_at(cost, now)
+        return ValueError(f"taken at {now}, but not ready before {ready}: {cost}")
+
+    def _wait_at_least(self, cost: Cost, now: float) -> float:
+        amounts = _by_dimension(cost)
+        elapsed = max(now - self._last_start, 0.0)
+        missing = [
+            (amounts[pace.dimension] - pace.saved(elapsed)) / pace.rate
+            for pace in self._paces
+        ]
+        return max(0.0, *missing)
+
+    def _add_pace(self, dimension: int, limit: float) -> "_Pace":
+        pace = _Pace(dimension, limit, self._burst)
+        self._paces = (*self._paces, pace)
+        self._window.watch(dimension)
+        return pace
+
+    # The seconds of the pace: those of the clock, but fewer while slowed down. A
+    # clock that stepped back to before the last start stands still for it, since
+    # tokens that it brought would come a second time.
+
+    def _elapsed(self, now: float) -> float:
+        elapsed = now - self._last_start
+        if elapsed < 0.0:
+            return 0.0
+        slow = self._slow_until - self._last_start
+        if slow > 0.0:
+            factor = self._slow_factor
+            elapsed = max(factor * elapsed, elapsed - slow * (1.0 - factor))
+        return elapsed
+
+    def _later(self, wait: float) -> float:
+        slow = self._slow_until - self._last_start
+        if slow > 0.0:
+            factor = self._slow_factor
+            wait = min(wait / factor, wait + slow * (1.0 - factor))
+        return self._last_start + wait
+
+
+class _Pace:
+    """
+    The tokens of one dimension: *limit* a minute, evenly.
+
+    There were *level* tokens at the last start, which the bucket knows the time of.
+    With time more come, but no more are kept than the burst, or than somebody waits
+    for. What was given back since then comes on top.
+    """
+
+    __slots__ = (
+        "_returned",
+        "_share",
+        "burst",
+        "cap",
+        "dimension",
+        "level",
+        "limit",
+        "most",
+        "rate",
+    )
+
+    limit: float
+    burst: float
+    cap: float
+    most: float
+    rate: float
+
+    def __init__(self, dimension: int, limit: float, share: float) -> None:
+        self.dimension = dimension
+        self._share = share
+        self.set_limit(limit)
+        self.level = self.burst
+        self._returned = 0.0
+
+    def set_limit(self, limit: float) -> None:
+        """Allow *limit* a minute from now on."""
+        self.limit = limit
+        self.burst = max(limit * self._share, 1.0)
+        # More than a limit is never there, and less than one request is none.
+        self.cap = max(limit, 1.0)
+        self.rate = limit / MINUTE
+        # Sums of fractions are off by a little; whole numbers never are.
+        self.most = limit * (1.0 + 1e-9)
+
+    def set_level(self, level: float, elapsed: float) -> None:
+        """Have *level* now, *elapsed* seconds after the last start."""
+        self.level = level - self.rate * elapsed
+        self._returned = 0.0
+
+    def wait(self, amount: float) -> float:
+        """Return how many seconds after the last start *amount* is there."""
+        if amount > self.cap:
+            amount = self.cap
+        missing = amount - self.level - self._returned
+        return missing / self.rate if missing > 0.0 else 0.0
+
+    def take(self, amount: float, elapsed: float) -> None:
+        """Take *amount*, *elapsed* seconds after the last start; it is there."""
+        if amount > self.cap:
+            amount = self.cap
+        level = self.level
+        most = self.burst
+        if most < amount:
+            most = amount
+        if most < level:
+            most = level
+        level += self.rate * elapsed
+        if level > most:
+            level = most
+        self.level = level + self._returned - amount
+        self._returned = 0.0
+
+    def change(self, difference: float) -> None:
+        """Take *difference* more than was taken, there or not, or give it back."""
+        if difference < 0.0:
+            self._returned -= difference
+        else:
+            # No more than a minute's worth is owed.
+            self.level = max(self.level - difference, -self.limit)
+
+    def saved(self, elapsed: float) -> float:
+        """Return what there is for who waited since the last start."""
+        return min(self.level + self.rate * elapsed + self._returned, self.cap)
+
+    def available(self, elapsed: float) -> float:
+        """Return what there is for who comes now."""
+        most = max(self.burst, self.level)
+        return min(self.level + self.rate * elapsed, most) + self._returned
+
+
+def _by_dimension(cost: Cost) -> Amounts:
+    requests, inputs, outputs = cost
+    return requests, inputs + outputs, inputs, outputs

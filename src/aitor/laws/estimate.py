@@ -1,0 +1,127 @@
+"""
+Estimates: what a request will use, learned from those before it.
+
+A bucket has to be charged before the truth is known. Too little lets too much through
+at once, too much leaves a limit unused. The mean alone is too little half of the
+time, so some of the deviation is added, as TCP does with the time it waits for an
+answer (Jacobson and Karels, 1988; RFC 6298). Both are moving averages: they forget,
+they need no history, and each new sample costs a few additions.
+"""
+
+__all__ = ("Estimator", "ServiceTime")
+
+UNKNOWN_OUTPUT = 256.0
+"""Tokens expected of a model that has not answered yet and was given no bound."""
+
+MOST_BELIEVED = 1e9
+"""No request uses more tokens than this, whatever its usage says."""
+
+MEAN_GAIN = 1 / 8
+DEVIATION_GAIN = 1 / 4
+"""How much of each sample is learned: TCP's gains, good for the last dozen or so."""
+
+
+class _Output:
+    """Mean and deviation of one model's answers, in tokens."""
+
+    __slots__ = ("deviation", "mean")
+
+    def __init__(self, tokens: float) -> None:
+        self.mean = tokens
+        self.deviation = tokens / 2
+
+    def learn(self, tokens: float) -> None:
+        error = tokens - self.mean
+        self.deviation += (abs(error) - self.deviation) * DEVIATION_GAIN
+        self.mean += error * MEAN_GAIN
+
+
+class Estimator:
+    """
+    Learns how many tokens a provider's requests use.
+
+    Args:
+        models: How many models are remembered; the one not used for the longest
+            time is forgotten first.
+    """
+
+    __slots__ = ("_guessed", "_models", "_outputs", "_used", "input_ratio")
+
+    input_ratio: float
+    """Input tokens that were used for each that was guessed."""
+
+    def __init__(self, models: int = 1_000) -> None:
+        self._models = models
+        self._outputs: dict[str, _Output] = {}
+        self._guessed = 0.0
+        self._used = 0.0
+        self.input_ratio = 1.0
+
+    def output(self, model: str, max_tokens: int | None) -> float:
+        """
+        Return the output tokens to expect: the mean and twice the deviation.
+
+        Never more than *max_tokens*, which is also what is expected of a model that
+        is not known yet, because vendors count so.
+        """
+        known = self._outputs.get(model)
+        if known is None:
+            return UNKNOWN_OUTPUT if max_tokens is None else float(max_tokens)
+        expected = known.mean + 2 * known.deviation
+        if max_tokens is not None and max_tokens < expected:
+            return float(max_tokens)
+        return expected
+
+    def learn(
+        self,
+        model: str,
+        guessed_input: float,
+        input_tokens: float,
+        output_tokens: float,
+    ) -> None:
+        """
+        Learn from a request that has ended.
+
+        Args:
+            model: Who answered.
+            guessed_input: Input tokens as guessed, before `input_ratio`.
+            input_tokens: Input tokens used.
+            output_tokens: Output tokens used.
+        """
+        if not (
+            0 <= input_tokens <= MOST_BELIEVED and 0 <= output_tokens <= MOST_BELIEVED
+        ):
+            return
+        if guessed_input > 0 < input_tokens:
+            # The ratio of the means: in a mean of ratios small prompts would count
+            # as much as large ones, and what a vendor adds to each would mislead.
+            self._guessed += (guessed_input - self._guessed) * MEAN_GAIN
+            self._used += (input_tokens - self._used) * MEAN_GAIN
+            self.input_ratio = self._used / self._guessed
+        known = self._outputs.pop(model, None)
+        if known is None:
+            known = _Output(output_tokens)
+            if len(self._outputs) >= self._models:
+                del self._outputs[next(iter(self._outputs))]
+        else:
+            known.learn(output_tokens)
+        # At the end of the dictionary, the last to be forgotten.
+        self._outputs[model] = known
+
+
+class ServiceTime:
+    """
+    The mean time of recent calls in seconds, 0.0 before the first of them.
+    """
+
+    __slots__ = ("mean",)
+
+    mean: float
+
+    def __init__(self) -> None:
+        self.mean = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Learn that a call took *seconds*."""
+        gain = MEAN_GAIN if self.mean else 1.0
+        self.mean += (seconds - self.mean) * gain

@@ -1,0 +1,128 @@
+"""
+What an actor needs from a provider, and nothing more.
+
+A provider turns a request into one exchange with a vendor. It holds no queue,
+no limit, no breaker and no retry: these belong to the actor in front of it, which
+calls `complete` once for each attempt and cancels it when a time limit passes.
+"""
+
+import abc
+from collections.abc import Callable
+from typing import Any, ClassVar, NoReturn, TypeAlias
+
+from aitor.events import ParameterDropped
+from aitor.messages import Answer, Message, Request
+from aitor.providers.settings import ProviderSettings, load
+
+__all__ = ("Progress", "Provider", "guess_tokens")
+
+Progress: TypeAlias = Callable[[], None]
+"""Called by a provider whenever content came in: it feeds the idle limit."""
+
+CHARACTERS_A_TOKEN = 4
+"""A common rule of thumb for English; what is really used corrects it."""
+
+TOKENS_A_MESSAGE = 4
+"""What role and delimiters cost, by OpenAI's published counting recipe."""
+
+
+class Provider(abc.ABC):
+    """
+    One vendor, reached in one way, with one account.
+
+    Args:
+        settings: The keys of `Settings`, checked.
+
+    Raises:
+        ConfigurationError: Naming key, value and what was expected.
+    """
+
+    kind: ClassVar[str]
+    """The word for this class in a configuration."""
+
+    Settings: ClassVar[type[ProviderSettings]] = ProviderSettings
+    """The settings it takes."""
+
+    name: str = ""
+    """What it is called in events: whoever makes it part of a broker sets it."""
+
+    on_drop: Callable[[ParameterDropped], None] | None = None
+    """Called when a parameter is left out, once for each model and parameter."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings = load(self.Settings, settings)
+
+    def model_of(self, request: Request) -> str | None:
+        """Return the model that *request* would be asked of."""
+        return request.model or self.settings.model
+
+    def output_limit(self, request: Request) -> int | None:
+        """Return the most tokens that *request* allows its answer, if it says so."""
+        parameters = request.parameters
+        limit = parameters.get("max_completion_tokens") or parameters.get("max_tokens")
+        return limit if isinstance(limit, int) else None
+
+    def window(self, request: Request) -> int | None:
+        """Return how many tokens the model of *request* takes, where known."""
+        return None
+
+    def check(self) -> list[str]:
+        """Return what about the settings is allowed and yet will cause trouble."""
+        return []
+
+    def guess_input(self, request: Request) -> float:
+        """Return a rough count of the tokens that *request* puts in."""
+        return guess_tokens(request.messages)
+
+    @abc.abstractmethod
+    async def complete(self, request: Request, progress: Progress) -> Answer:
+        """
+        Have *request* answered: one exchange, sent once.
+
+        Args:
+            request: What is asked.
+            progress: To be called when content comes in.
+
+        Raises:
+            LLMError: Of the class that says what happened. Anything else that
+                escapes is taken for a crash, and fails this request alone.
+        """
+
+    def restart(self) -> None:  # noqa: B027  # most providers have nothing to renew
+        """Replace whatever may be broken after a crash, such as a connection pool."""
+
+    async def aclose(self) -> None:  # noqa: B027  # most providers have nothing to close
+        """Close what is open; closing twice does nothing."""
+
+    def __getstate__(self) -> NoReturn:
+        # A pickle would hold the key in plain text, and connections cannot travel.
+        raise TypeError("a provider cannot be pickled: make it again where it is used")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(model={self.settings.model!r})"
+
+
+def guess_tokens(messages: tuple[Message, ...]) -> float:
+    """Return a rough count of the tokens in *messages*, without a tokenizer."""
+    characters = 0
+    for message in messages:
+        content = message.get("content")
+        if isinstance(content, str):
+            characters += len(content)
+        elif content:
+            characters += _length(content)
+    return characters / CHARACTERS_A_TOKEN + TOKENS_A_MESSAGE * len(messages)
+
+
+def _length(content: Any) -> int:
+    # Content in parts: text counts by its length. Pictures come as URLs or as
+    # long base64 texts, whose length says nothing of their tokens: a flat guess.
+    if isinstance(content, str):
+        return len(content)
+    if isinstance(content, dict):
+        if "image_url" in content or "source" in content:
+            return 1_000 * CHARACTERS_A_TOKEN
+        return sum(_length(value) for value in content.values())
+    if isinstance(content, list | tuple):
+        return sum(_length(part) for part in content)
+    return 0

@@ -1,0 +1,351 @@
+"""
+A provider over HTTP: one exchange, from a request to an answer or an error.
+
+What is the same for every vendor is here: sending, reading, classifying, and the life
+of the connection pool. What differs (an address, headers, a dialect) is brought by a
+subclass. An answer is read as it comes, whole or in a stream, by the same loop; when a
+limit on the first content or on silence is set, the vendor is asked to stream, so that
+there is something which such a limit can see.
+"""
+
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, suppress
+from datetime import UTC, date, datetime
+from functools import partial
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+import anyio
+
+from aitor.errors import ConfigurationError, LLMError
+from aitor.events import ParameterDropped
+from aitor.messages import Answer, Request
+from aitor.providers.base import Progress, Provider
+from aitor.providers.composer import Call, Composer
+from aitor.providers.dialect import Dialect, Exchange
+from aitor.providers.pools import Pools
+from aitor.providers.readers import EventsReader, Reader, WholeReader
+from aitor.providers.rules import Rule, rule_of, rules_of
+from aitor.providers.settings import HTTPSettings, load
+from aitor.wire import Response, Wire, WireSettings, open_wire
+
+__all__ = ("HTTPProvider",)
+
+MAX_ERROR_BYTES = 64 * 1024
+"""No more of an error's body is read: what it has to say stands at its beginning."""
+
+LINGER = 0.1
+"""Seconds to wait for the body's end once the answer is whole."""
+
+BROUGHT_BY_A_CLIENT = (
+    "api_key",
+    "auth_token",
+    "base_url",
+    "headers",
+    "key_header",
+    "organization",
+    "project",
+    "version",
+    "transport",
+    "connect_timeout",
+    "connection_pool_size",
+    "connection_pool_maxsize",
+    "keep_alive",
+)
+"""Settings that would have no effect beside a client, and so are refused."""
+
+
+class HTTPProvider(Provider):
+    """
+    A vendor over HTTP.
+
+    Args:
+        client: A client of the vendor's SDK to send with. It brings address, key and
+            connections, and stays its owner's: it is not closed here.
+        settings: The keys of `Settings`.
+
+    Raises:
+        ConfigurationError: Naming key, value and what was expected.
+    """
+
+    Settings: ClassVar[type[HTTPSettings]] = HTTPSettings
+    settings: HTTPSettings
+
+    home: ClassVar[str | None] = None
+    """The vendor's own address, which is the default."""
+
+    vendor: ClassVar[str | None] = None
+    """Whose rules for models apply."""
+
+    variables: ClassVar[Mapping[str, str]] = {}
+    """Environment variables for settings that are not given, as the SDK reads them."""
+
+    headers_variable: ClassVar[str | None] = None
+    """The environment variable for more headers, one a line."""
+
+    def __init__(self, *, client: Any = None, **settings: Any) -> None:
+        self._wire = None if client is None else _wire_of(client)
+        super().__init__(**self._completed(client, settings))
+        self.wall_clock: Callable[[], float] = time.time
+        """Seconds since 1970: waits may be dates, and models retire on a day."""
+        self._headers = {
+            "accept": "application/json",
+            "content-type": "application/json",
+            "user-agent": "aitor",
+            **({} if client is not None else self._identify()),
+        }
+        self._composer = Composer(
+            self.settings,
+            self.dialect,
+            rules=self._all_rules(),
+            version=self.version,
+            output_limit=self.usual_output_limit,
+            today=self._today if self._is_at_home() else None,
+            drop=self._tell_dropped,
+        )
+        self._pools = Pools(self._open_wire)
+
+    # What a vendor brings.
+
+    usual_output_limit: ClassVar[int | None] = None
+    """The answer's limit when nobody gives one, where there has to be one."""
+
+    @property
+    def version(self) -> str | None:
+        """The API version that is asked for, where the vendor has such."""
+        return None
+
+    def headers(self) -> dict[str, str]:
+        """
+        Return the headers that say who asks, their names in lower case.
+
+        Raises:
+            ConfigurationError: If there is no key and there must be one.
+        """
+        raise NotImplementedError
+
+    def dialect(self, rule: Rule, parameters: Mapping[str, Any]) -> Dialect:
+        """Return the dialect in which a model with *rule* is asked."""
+        raise NotImplementedError
+
+    def sdk_client(self, **options: Any) -> Any:
+        """
+        Return a new client of the vendor's SDK, made of the settings.
+
+        Args:
+            options: What such clients have in common, to be passed on.
+        """
+        raise NotImplementedError
+
+    # What an actor needs.
+
+    def output_limit(self, request: Request) -> int | None:
+        """Return the most tokens that the answer to *request* may have, if known."""
+        return self._composer.output_limit(request)
+
+    def window(self, request: Request) -> int | None:
+        """Return how many tokens the model of *request* takes, where known."""
+        model = self.model_of(request)
+        return self._composer.rule(model).context_window if model else None
+
+    def check(self) -> list[str]:
+        """Return what about the settings is allowed and yet will cause trouble."""
+        return self._composer.doubts()
+
+    async def complete(self, request: Request, progress: Progress) -> Answer:
+        """Have *request* answered: one exchange, sent once; see `Provider`."""
+        call = self._composer.compose(request)
+        line = self._pools.take()
+        try:
+            async with line.wire.post(call.dialect.path, call.data) as response:
+                if response.status // 100 != 2:
+                    body = await _beginning(response)
+                    raise self._refused(call, response, body)
+                reader = self._reader(call, response)
+                await _read(aiter(response), reader, progress)
+                return reader.close()
+        finally:
+            await self._pools.give_back(line)
+
+    def restart(self) -> None:
+        """Let the next call open a new connection pool."""
+        self._pools.retire()
+
+    async def aclose(self) -> None:
+        """Close the connection pools of this event loop."""
+        await self._pools.aclose()
+
+    # One exchange.
+
+    def _reader(self, call: Call, response: Response) -> Reader:
+        exchange = Exchange(
+            call.request,
+            call.model,
+            response.status,
+            response.headers,
+            self.settings.max_answer_bytes,
+            partial(self._refused, call, response),
+        )
+        kind = response.headers.get("content-type", "")
+        # Who asks for a stream may get a document, and who asks for none a stream.
+        if kind.startswith("text/event-stream") or (
+            call.stream and not kind.startswith(("application/json", "text/html"))
+        ):
+            return EventsReader(call.dialect, exchange)
+        return WholeReader(call.dialect, exchange)
+
+    def _refused(self, call: Call, response: Response, body: Any) -> LLMError:
+        # Imported here: its tables take longer to build than all the rest, and a
+        # provider that is well never needs them.
+        from aitor.providers.classify import Refusal
+
+        refusal = Refusal.read(
+            response.status,
+            response.headers,
+            body,
+            now=self.wall_clock(),
+            longest_wait=self.settings.max_retry_after,
+            sent=call.body,
+        )
+        return self._composer.learn(call, refusal)
+
+    def _open_wire(self) -> Wire:
+        settings = self.settings
+        if self._wire is not None:
+            return self._wire
+        if settings.transport == "sdk":
+            return _OwnClient(self.sdk_client(**self._sdk_options()))
+        return open_wire(
+            settings.transport,
+            WireSettings(
+                base_url=settings.base_url or "",
+                headers=self._headers,
+                connect_timeout=settings.connect_timeout,
+                max_connections=self._connections(),
+                max_idle=settings.connection_pool_size or self._connections(),
+                keep_alive=settings.keep_alive,
+            ),
+        )
+
+    def _connections(self) -> int:
+        return self.settings.connection_pool_maxsize or self.settings.workers
+
+    def _sdk_options(self) -> dict[str, Any]:
+        # Imported here: an SDK and its HTTP client cost a second and more.
+        import httpx2
+
+        settings = self.settings
+        idle = settings.connection_pool_size or self._connections()
+        return {
+            "base_url": settings.base_url,
+            "default_headers": dict(settings.headers),
+            "max_retries": 0,
+            "http_client": httpx2.AsyncClient(
+                timeout=httpx2.Timeout(None, connect=settings.connect_timeout),
+                limits=httpx2.Limits(
+                    max_connections=self._connections(),
+                    max_keepalive_connections=idle if settings.keep_alive else 0,
+                ),
+            ),
+        }
+
+    # Settings.
+
+    def _completed(self, client: Any, settings: dict[str, Any]) -> dict[str, Any]:
+        if client is not None:
+            for name in BROUGHT_BY_A_CLIENT:
+                if settings.get(name) is not None:
+                    raise ConfigurationError(f"'{name}': a client brings its own")
+            return {**settings, "base_url": str(getattr(client, "base_url", ""))}
+        given = {name: value for name, value in settings.items() if value is not None}
+        home = {} if self.home is None else {"base_url": self.home}
+        return {**home, **self._found(given), **given}
+
+    def _found(self, given: Mapping[str, Any]) -> dict[str, str]:
+        # What the environment has for settings that are not given.
+        return {
+            name: value
+            for name, variable in self.variables.items()
+            if name not in given and (value := os.environ.get(variable))
+        }
+
+    def _identify(self) -> dict[str, str]:
+        told = os.environ.get(self.headers_variable or "", "")
+        lines = [line.partition(":") for line in told.split("\n") if ":" in line]
+        return {
+            **self.headers(),
+            **{name.strip().lower(): value.strip() for name, _, value in lines},
+            **self.settings.headers,
+        }
+
+    def _all_rules(self) -> dict[str, Rule]:
+        rules = dict(rules_of(self.vendor)) if self.vendor else {}
+        for name, keys in self.settings.rules.items():
+            # What is not said anew stays as it was.
+            known = rule_of(name, rules).model_dump(exclude_unset=True)
+            rules[name] = load(Rule, {**known, **keys}, f"rules.{name!r}: ")
+        return rules
+
+    def _is_at_home(self) -> bool:
+        home = urlsplit(self.home or "").hostname
+        here = urlsplit(self.settings.base_url or "").hostname
+        return bool(home and here) and f".{here}".endswith(f".{home}")
+
+    def _today(self) -> date:
+        return datetime.fromtimestamp(self.wall_clock(), UTC).date()
+
+    def _tell_dropped(self, model: str, parameter: str) -> None:
+        if self.on_drop is not None:
+            self.on_drop(ParameterDropped(self.name, model, parameter))
+
+
+class _OwnClient:
+    """A wire over an SDK client that is ours to close."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._wire = _wire_of(client)
+
+    def post(
+        self, path: str, body: bytes, headers: Mapping[str, str] | None = None
+    ) -> AbstractAsyncContextManager[Response]:
+        return self._wire.post(path, body, headers)
+
+    async def aclose(self) -> None:
+        await self._client.close()
+
+
+def _wire_of(client: Any) -> Wire:
+    # Imported here: it brings httpx2, which the default transport does without.
+    from aitor.wire.sdk import SDKWire
+
+    return SDKWire(client)
+
+
+async def _read(body: AsyncIterator[bytes], reader: Reader, progress: Progress) -> None:
+    async for data in body:
+        if reader.feed(data):
+            progress()
+        if reader.done:
+            break
+    else:
+        return
+    # The answer is whole. The body's end is worth a moment, because it lets the
+    # connection be used again; but neither waiting nor an error.
+    with anyio.move_on_after(LINGER), suppress(LLMError):
+        async for _ in body:
+            pass
+
+
+async def _beginning(response: Response) -> bytes:
+    parts, size = [], 0
+    # The status is known, so a body that breaks off says enough.
+    with suppress(LLMError):
+        async for data in response:
+            parts.append(data)
+            size += len(data)
+            if size >= MAX_ERROR_BYTES:
+                break
+    return b"".join(parts)[:MAX_ERROR_BYTES]

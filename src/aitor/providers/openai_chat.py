@@ -1,0 +1,225 @@
+"""
+The dialect of OpenAI's Chat Completions, which half the world speaks.
+
+Requests are in its shape already and go out as they are. Answers come from many
+servers that agree on less than they think, so what is not needed is not insisted on:
+a name, a number or a count may be missing, a terminal mark may not.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aitor.errors import TruncatedAnswerError
+from aitor.messages import Answer, Message, Usage
+from aitor.providers.dialect import (
+    Dialect,
+    Exchange,
+    Growth,
+    Piece,
+    Text,
+    count,
+    text_in,
+)
+
+__all__ = ("CHAT", "FINISH_REASONS")
+
+FINISH_REASONS = {
+    "function_call": "tool_calls",
+    "tool_use": "tool_calls",
+    "end_turn": "stop",
+    "eos": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_length": "length",
+}
+"""Other words for ours; a word that is in neither is passed on."""
+
+ENTRY = 256
+"""What an entry in the answer counts for, however little is in it."""
+
+
+def encode(
+    model: str, messages: Sequence[Message], parameters: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the body of a request."""
+    return {
+        "model": model,
+        "messages": [
+            # What another vendor's model thought is refused here as unknown.
+            {k: v for k, v in message.items() if k != "thinking_blocks"}
+            if "thinking_blocks" in message
+            else message
+            for message in messages
+        ],
+        **parameters,
+    }
+
+
+def decode(document: Mapping[str, Any], exchange: Exchange) -> Answer:
+    """Return the answer that *document* holds."""
+    choices = document.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(choice, dict) or not isinstance(message, dict):
+        raise exchange.malformed("the answer is JSON, but has no choice in it")
+    reason = choice.get("finish_reason")
+    if reason == "error" or choice.get("error"):
+        raise exchange.refuse(choice)
+    if not isinstance(reason, str) or not reason:
+        raise exchange.malformed(
+            "the answer has no 'finish_reason': its end is missing",
+            TruncatedAnswerError,
+        )
+    refusal = text_in(message.get("refusal"))
+    return exchange.answer(
+        document,
+        message,
+        text_in(message.get("content")) or refusal,
+        "refusal" if refusal else FINISH_REASONS.get(reason, reason),
+        _usage(document.get("usage")),
+    )
+
+
+def _usage(usage: Any) -> Usage | None:
+    if not isinstance(usage, dict) or "prompt_tokens" not in usage:
+        return None
+    return Usage(
+        count(usage, "prompt_tokens"),
+        count(usage, "completion_tokens"),
+        count(usage, "prompt_tokens_details", "cached_tokens"),
+        count(usage, "prompt_tokens_details", "cache_write_tokens"),
+        count(usage, "completion_tokens_details", "reasoning_tokens"),
+    )
+
+
+class _Chunks:
+    """Puts chunks together to a completion."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.done = False
+        self._exchange = exchange
+        self._growth = Growth(exchange.max_bytes)
+        self._head: dict[str, Any] = {"object": "chat.completion"}
+        self._choices: dict[int, _Choice] = {}
+
+    def take(self, document: Mapping[str, Any]) -> Piece | None:
+        for key in ("id", "created", "model", "service_tier", "system_fingerprint"):
+            if key in document:
+                self._head.setdefault(key, document[key])
+        # Told once, at the end, or growing from chunk to chunk: the last one counts.
+        if document.get("usage"):
+            self._head["usage"] = document["usage"]
+        choices = document.get("choices")
+        first = None
+        for entry in choices if isinstance(choices, list) else ():
+            if not isinstance(entry, dict):
+                raise self._exchange.malformed("a choice in a chunk is not an object")
+            if entry.get("finish_reason") == "error" or entry.get("error"):
+                raise self._exchange.refuse(entry)
+            index = count(entry, "index")
+            piece = self._choice(index).take(entry)
+            if index == 0:
+                first = piece
+        return first
+
+    def _choice(self, index: int) -> "_Choice":
+        if index not in self._choices:
+            self._growth.add(ENTRY)
+            self._choices[index] = _Choice(self._growth)
+        return self._choices[index]
+
+    def whole(self) -> dict[str, Any]:
+        choices = [
+            {"index": index, **self._choices[index].whole()}
+            for index in sorted(self._choices)
+        ]
+        return {**self._head, "choices": choices}
+
+
+class _Choice:
+    """One of the answers that grow side by side in a stream."""
+
+    def __init__(self, growth: Growth) -> None:
+        self._growth = growth
+        self._content = Text(growth)
+        self._reasoning = Text(growth)
+        self._refusal = Text(growth)
+        self._calls: dict[int, _Call] = {}
+        self._reason: Any = None
+
+    def take(self, entry: Mapping[str, Any]) -> Piece | None:
+        self._reason = entry.get("finish_reason") or self._reason
+        delta = entry.get("delta")
+        if not isinstance(delta, dict):
+            return None
+        if text := self._content.add(delta.get("content")):
+            return Piece(text, "text")
+        if text := self._refusal.add(delta.get("refusal")):
+            return Piece(text, "text")
+        thought = delta.get("reasoning_content") or delta.get("reasoning")
+        if text := self._reasoning.add(thought):
+            return Piece(text, "reasoning")
+        calls = delta.get("tool_calls")
+        if isinstance(calls, list) and calls:
+            for position, call in enumerate(calls):
+                self._call(position, call)
+            return Piece("", "tool")
+        return None
+
+    def _call(self, position: int, call: Any) -> None:
+        if not isinstance(call, dict):
+            return
+        index = count(call, "index") if "index" in call else position
+        if index not in self._calls:
+            self._growth.add(ENTRY)
+            self._calls[index] = _Call(self._growth)
+        self._calls[index].take(call)
+
+    def whole(self) -> dict[str, Any]:
+        message: dict[str, Any] = {
+            "role": "assistant",
+            "content": str(self._content) or None,
+        }
+        for key, text in (
+            ("reasoning_content", self._reasoning),
+            ("refusal", self._refusal),
+        ):
+            if str(text):
+                message[key] = str(text)
+        if self._calls:
+            message["tool_calls"] = [
+                self._calls[index].whole() for index in sorted(self._calls)
+            ]
+        return {"message": message, "finish_reason": self._reason}
+
+
+class _Call:
+    """One tool call that grows in a stream."""
+
+    def __init__(self, growth: Growth) -> None:
+        self._id: Any = None
+        self._name: Any = None
+        self._arguments = Text(growth)
+
+    def take(self, call: Mapping[str, Any]) -> None:
+        self._id = self._id or call.get("id")
+        function = call.get("function")
+        if isinstance(function, dict):
+            self._name = self._name or function.get("name")
+            self._arguments.add(function.get("arguments"))
+
+    def whole(self) -> dict[str, Any]:
+        return {
+            "id": self._id,
+            "type": "function",
+            "function": {"name": self._name, "arguments": str(self._arguments)},
+        }
+
+
+CHAT = Dialect(
+    path="/chat/completions",
+    encode=encode,
+    decode=decode,
+    assemble=_Chunks,
+    stream={"stream": True, "stream_options": {"include_usage": True}},
+)

@@ -1,0 +1,100 @@
+"""
+The connection pools of a provider: one for each run of an event loop.
+
+Connections cannot be used in another loop than the one that made them, and a program
+may start several, one after the other. So a pool is opened inside the loop where it is
+first needed, and found again by that loop.
+"""
+
+from collections.abc import Callable
+
+import anyio
+from anyio.lowlevel import RunVar
+
+from aitor.wire import Wire
+
+__all__ = ("Line", "Pools")
+
+PATIENCE = 5.0
+"""Seconds that closing a retired pool may take."""
+
+
+class Line:
+    """
+    A pool in use.
+
+    Args:
+        wire: The pool.
+    """
+
+    __slots__ = ("exchanges", "wire")
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+        self.exchanges = 0
+        """Calls on it at this moment."""
+
+
+class _Lines:
+    __slots__ = ("current", "retired")
+
+    def __init__(self) -> None:
+        self.current: Line | None = None
+        self.retired: list[Line] = []
+
+
+class Pools:
+    """
+    Opens pools when they are needed, and closes those that are no longer.
+
+    Args:
+        open_pool: Opens one, in the loop that runs.
+    """
+
+    def __init__(self, open_pool: Callable[[], Wire]) -> None:
+        self._open = open_pool
+        self._runs: RunVar[_Lines] = RunVar("aitor.providers.pools")
+
+    def take(self) -> Line:
+        """Return the current pool, which is to be given back."""
+        lines = self._lines()
+        if lines.current is None:
+            lines.current = Line(self._open())
+        lines.current.exchanges += 1
+        return lines.current
+
+    async def give_back(self, line: Line) -> None:
+        """Give back what was taken; the last one on a retired pool closes it."""
+        line.exchanges -= 1
+        lines = self._lines()
+        if lines.retired:
+            await self._close([old for old in lines.retired if not old.exchanges])
+
+    def retire(self) -> None:
+        """Let the next call open a new pool; those on the old one keep it."""
+        lines = self._lines()
+        if lines.current is not None:
+            lines.retired.append(lines.current)
+            lines.current = None
+
+    async def aclose(self) -> None:
+        """Close every pool of this loop; closing twice does nothing."""
+        self.retire()
+        await self._close(self._lines().retired[:])
+
+    async def _close(self, lines: list[Line]) -> None:
+        retired = self._lines().retired
+        for line in lines:
+            # Removed first, so that nobody else closes it meanwhile.
+            retired.remove(line)
+        with anyio.move_on_after(PATIENCE, shield=True):
+            for line in lines:
+                await line.wire.aclose()
+
+    def _lines(self) -> _Lines:
+        try:
+            return self._runs.get()
+        except LookupError:
+            lines = _Lines()
+            self._runs.set(lines)
+            return lines

@@ -1,0 +1,171 @@
+"""
+Readers: an answer's bytes as they come in, to pieces and to the answer.
+
+Status 200 proves nothing. A reader gives an answer only for a body that has the shape
+of one and its own terminal mark; for all else it raises an error that says what came
+instead. It holds no more than the answer itself, and that up to a limit.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from pydantic_core import from_json
+
+from aitor.errors import TruncatedAnswerError
+from aitor.messages import Answer
+from aitor.providers.dialect import Dialect, Exchange, Growth, Piece
+from aitor.wire.sse import Event, EventReader
+
+__all__ = ("EventsReader", "Reader", "WholeReader")
+
+CAME = (Piece("", "bytes"),)
+
+
+class Reader(Protocol):
+    """Reads one answer."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the answer is whole, though the body may not have ended."""
+        ...
+
+    def feed(self, data: bytes) -> Sequence[Piece]:
+        """
+        Take the body's next bytes and return the pieces of the answer in them.
+
+        What only keeps a connection alive (white space, comments, pings) brings none.
+
+        Raises:
+            LLMError: Saying what came that is no answer.
+        """
+        ...
+
+    def close(self) -> Answer:
+        """
+        Return the answer, at the body's end.
+
+        Raises:
+            LLMError: Saying what came that is no answer.
+        """
+        ...
+
+
+class WholeReader:
+    """
+    Reads an answer that comes as one document.
+
+    Args:
+        dialect: How the API writes.
+        exchange: What it is the answer to.
+    """
+
+    __slots__ = ("_data", "_dialect", "_exchange", "_growth")
+
+    def __init__(self, dialect: Dialect, exchange: Exchange) -> None:
+        self._dialect = dialect
+        self._exchange = exchange
+        self._growth = Growth(exchange.max_bytes)
+        self._data: list[bytes] = []
+
+    @property
+    def done(self) -> bool:
+        """Always false: only the body's end makes such an answer whole."""
+        return False
+
+    def feed(self, data: bytes) -> Sequence[Piece]:
+        """Take the body's next bytes; see `Reader`."""
+        self._growth.add(len(data))
+        self._data.append(data)
+        return () if not data or data.isspace() else CAME
+
+    def close(self) -> Answer:
+        """Return the answer; see `Reader`."""
+        document = _parse(b"".join(self._data), self._exchange)
+        if _tells_an_error(document):
+            raise self._exchange.refuse(document)
+        if not isinstance(document, dict):
+            raise self._exchange.malformed("the answer is JSON, but not an object")
+        return self._dialect.decode(document, self._exchange)
+
+
+class EventsReader:
+    """
+    Reads an answer that comes as a stream of events.
+
+    Args:
+        dialect: How the API writes.
+        exchange: What it is the answer to.
+    """
+
+    __slots__ = ("_assembler", "_dialect", "_events", "_exchange", "_started")
+
+    def __init__(self, dialect: Dialect, exchange: Exchange) -> None:
+        self._dialect = dialect
+        self._exchange = exchange
+        self._assembler = dialect.assemble(exchange)
+        self._events = EventReader(exchange.max_bytes)
+        self._started = False
+
+    @property
+    def done(self) -> bool:
+        """Whether the stream has said that it is at its end."""
+        return self._assembler.done
+
+    def feed(self, data: bytes) -> Sequence[Piece]:
+        """Take the body's next bytes; see `Reader`."""
+        pieces = []
+        for event in self._events.feed(data):
+            if self._assembler.done:
+                break
+            if piece := self._take(event):
+                pieces.append(piece)
+        return pieces
+
+    def _take(self, event: Event) -> Piece | None:
+        self._started = True
+        if event.data == b"[DONE]":
+            self._assembler.done = True
+            return None
+        if event.name == b"error":
+            raise self._exchange.refuse(event.data)
+        document = _parse(event.data, self._exchange)
+        if _tells_an_error(document):
+            raise self._exchange.refuse(document)
+        if not isinstance(document, dict):
+            raise self._exchange.malformed("an event of the answer is not an object")
+        return self._assembler.take(document)
+
+    def close(self) -> Answer:
+        """Return the answer; see `Reader`."""
+        if not self._started:
+            raise self._exchange.malformed("a stream was promised, and no event came")
+        return self._dialect.decode(self._assembler.whole(), self._exchange)
+
+
+def _parse(data: bytes, exchange: Exchange) -> Any:
+    try:
+        return from_json(data)
+    except ValueError as error:
+        cut = "EOF" in str(error)
+    # Outside the handler: the exception's text is not ours to pass on.
+    head = data[:100].lstrip()
+    if not data.strip():
+        raise exchange.malformed("the answer is empty")
+    if head.startswith(b"<"):
+        raise exchange.malformed("a web page came instead of an answer: see 'base_url'")
+    if cut and head.startswith((b"{", b"[")):
+        raise exchange.malformed(
+            f"the answer's JSON is cut off after {len(data)} bytes",
+            TruncatedAnswerError,
+        )
+    raise exchange.malformed(f"the answer's {len(data)} bytes are not JSON")
+
+
+def _tells_an_error(document: Any) -> bool:
+    if isinstance(document, list):
+        return bool(document) and _tells_an_error(document[0])
+    return isinstance(document, dict) and (
+        bool(document.get("error"))
+        or document.get("type") == "error"
+        or document.get("object") == "error"
+    )

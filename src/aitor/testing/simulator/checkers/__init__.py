@@ -1,0 +1,72 @@
+"""
+Checkers: each reads a history and says which promise was broken, when and how.
+
+The promises have numbers, by which violations name them (`RULES`).
+"""
+
+from aitor.testing.simulator.checkers import circuits, queues, rates, requests
+from aitor.testing.simulator.checkers.base import Checker, Violation
+from aitor.testing.simulator.history import History
+
+__all__ = ("CHECKERS", "RULES", "Checker", "Violation", "check")
+
+RULES = {
+    1: "every request has exactly one outcome, and it is its own answer",
+    2: "a refusal comes at once, and nothing was sent",
+    3: "an outcome comes no later than the deadline",
+    6: "callers get the library's own exceptions only",
+    8: "a crash fails one request and no other",
+    9: "no mailbox holds more than its size",
+    10: "no provider has more calls in flight than workers",
+    11: "nothing is sent at its deadline or after",
+    12: "equals of one tenant leave in the order they came",
+    13: "who has left holds nothing",
+    14: "a slow provider keeps nothing from another (see 21)",
+    15: "closing is bounded and leaves nothing",
+    16: "in any 60 s no more starts than the limit allows",
+    17: "burst and rate together keep the limit (see 16)",
+    19: "nothing leaves before the latest wait that was asked for is over",
+    21: "what may start does so at once",
+    22: "every reservation is settled exactly once",
+    24: "circuits change only as circuits may",
+    25: "a half-open circuit has so many probes and no more",
+    26: "a verdict counts in its own generation only",
+    27: "what says nothing about a provider's health does not count",
+    28: "a half-open circuit ends (see 32)",
+    29: "nothing leaves through an open circuit",
+    30: "few calls reach a provider that always fails",
+    31: "who finds all circuits open is told at once, and when to come back",
+    32: "when all is well again, every provider answers",
+    33: "tries are bounded, for each request and for all",
+    34: "what is hopeless at a provider is not sent there again",
+    36: "reply and error name every attempt",
+}
+
+CHECKERS: tuple[Checker, ...] = (
+    requests.one_outcome_each,
+    requests.refusals_are_at_once,
+    requests.deadlines_hold,
+    requests.only_known_errors,
+    requests.crashes_stay_alone,
+    queues.mailboxes_are_bounded,
+    queues.workers_are_bounded,
+    queues.first_come_first_served,
+    requests.nobody_holds_after_leaving,
+    requests.everything_is_given_back,
+    rates.limits_hold_in_every_window,
+    rates.pauses_hold,
+    queues.nothing_idles,
+    rates.reservations_are_settled,
+    circuits.circuits_obey,
+    circuits.verdicts_are_right,
+    circuits.failing_providers_are_spared,
+    requests.circuits_refuse_at_once,
+    requests.recovery,
+    requests.retries_are_bounded,
+    requests.attempts_are_told,
+)
+
+
+def check(history: History) -> list[Violation]:
+    """Return all violations, in no order but that of the checkers."""
+    return [violation for checker in CHECKERS for violation in checker(history)]

@@ -1,0 +1,307 @@
+"""
+The history of a run: one frozen line for each thing that happened, in its order.
+
+What is right is judged from the history alone, never from the broker's own state, so
+a checker cannot be fooled by the code it checks, and it can be tested with a history
+that somebody made up. Lines of decisions (`Admitted`, `Judged`, `Taken`, `Settled`)
+are written inside of the synchronous step that takes them, so also what happens at
+one and the same time has an order.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias, TypeVar
+
+from aitor.laws.breaker import Verdict
+from aitor.outcomes import Outcome
+from aitor.providers.settings import LimitSettings, ProviderSettings
+
+__all__ = (
+    "Admitted",
+    "Circuit",
+    "Closed",
+    "Closing",
+    "Depth",
+    "Ended",
+    "Final",
+    "Finished",
+    "History",
+    "Judged",
+    "Line",
+    "Paused",
+    "Phased",
+    "Sent",
+    "Settled",
+    "Startable",
+    "Stuck",
+    "Submitted",
+    "Taken",
+)
+
+
+class Submitted(NamedTuple):
+    """
+    A caller asked.
+
+    Args:
+        time: When.
+        id: The request's number, which is also its prompt.
+        how: `submit`, `nowait` or `map`.
+        deadline: When its caller stops caring.
+        priority: Higher goes first.
+        tenant: On whose behalf.
+        patient: Whether it waits for circuits to close.
+        only: The one provider that may answer, None if any may.
+        recovery: Whether everything is well again, so that it has to be answered.
+    """
+
+    time: float
+    id: int
+    how: str
+    deadline: float
+    priority: int
+    tenant: str | None
+    patient: bool
+    only: str | None
+    recovery: bool
+
+
+class Finished(NamedTuple):
+    """
+    A caller has an outcome.
+
+    Args:
+        time: When.
+        id: The request's number.
+        outcome: Which; None for an exception that is not of the library.
+        error: The class of the exception, `""` for none.
+        attempts: Provider and outcome of each attempt, as reply or error tell.
+        retry_after: What the error says about trying again.
+        text: The answer's text.
+        refused: Whether `submit_nowait` refused it.
+        held: How many calls all mailboxes, doors and wires of the broker hold.
+    """
+
+    time: float
+    id: int
+    outcome: Outcome | None
+    error: str = ""
+    attempts: tuple[tuple[str, Outcome], ...] = ()
+    retry_after: float | None = None
+    text: str | None = None
+    refused: bool = False
+    held: int = 0
+
+
+class Depth(NamedTuple):
+    """How many waited in a provider's mailbox when it was found fuller than before."""
+
+    time: float
+    provider: str
+    queued: int
+
+
+class Admitted(NamedTuple):
+    """A breaker let a call through; *ticket* numbers probes and is 0 for others."""
+
+    time: float
+    provider: str
+    generation: int
+    ticket: int
+
+
+class Judged(NamedTuple):
+    """A breaker took a ticket back."""
+
+    time: float
+    provider: str
+    generation: int
+    ticket: int
+    verdict: Verdict
+
+
+class Taken(NamedTuple):
+    """A call took its estimate from a limit."""
+
+    time: float
+    limit: str
+    number: int
+    requests: float
+    input_tokens: float
+    output_tokens: float
+
+
+class Settled(NamedTuple):
+    """What call *number* is charged in the end."""
+
+    time: float
+    limit: str
+    number: int
+    requests: float
+    input_tokens: float
+    output_tokens: float
+
+
+class Sent(NamedTuple):
+    """A call reached the wire; *call* numbers the provider's calls."""
+
+    time: float
+    provider: str
+    id: int
+    call: int
+
+
+class Ended(NamedTuple):
+    """
+    A call left the wire.
+
+    Args:
+        time: When.
+        provider: At whom.
+        id: The request's number.
+        call: As in `Sent`.
+        outcome: As the provider saw it: also the end by a time limit of the actor
+            is `cancelled` here.
+        retry_after: Seconds that the provider asked to wait.
+    """
+
+    time: float
+    provider: str
+    id: int
+    call: int
+    outcome: Outcome
+    retry_after: float | None
+
+
+class Circuit(NamedTuple):
+    """The broker told that a circuit changed."""
+
+    time: float
+    provider: str
+    old: str
+    new: str
+
+
+class Paused(NamedTuple):
+    """The broker told that a provider is paused."""
+
+    time: float
+    provider: str
+    seconds: float
+
+
+class Startable(NamedTuple):
+    """Call *number* was first in its mailbox and nothing was missing to start it."""
+
+    time: float
+    provider: str
+    number: int
+
+
+class Phased(NamedTuple):
+    """A phase of the nemesis began or ended; *provider* is None for all of them."""
+
+    time: float
+    kind: str
+    provider: str | None
+    begins: bool
+
+
+class Closing(NamedTuple):
+    """Somebody closes the broker."""
+
+    time: float
+    drain_timeout: float
+
+
+class Closed(NamedTuple):
+    """It is closed."""
+
+    time: float
+
+
+class Stuck(NamedTuple):
+    """The run did not come to its end by itself."""
+
+    time: float
+
+
+class Final(NamedTuple):
+    """What was left when all was over; nothing, one hopes."""
+
+    time: float
+    open: int
+    queued: int
+    in_flight: int
+    on_the_wire: int
+    reserved: float
+    tasks: int
+    unclosed: int
+
+
+Line: TypeAlias = (
+    Submitted
+    | Finished
+    | Depth
+    | Admitted
+    | Judged
+    | Taken
+    | Settled
+    | Sent
+    | Ended
+    | Circuit
+    | Paused
+    | Startable
+    | Phased
+    | Closing
+    | Closed
+    | Stuck
+    | Final
+)
+
+L = TypeVar("L")
+
+
+@dataclass
+class History:
+    """
+    All lines of a run, and what the run was about.
+
+    Args:
+        providers: Settings by provider.
+        limits: Settings by limit.
+        limit_of: Name of each provider's limit.
+        retry_ratio: The broker's.
+        lines: In order.
+    """
+
+    providers: Mapping[str, ProviderSettings]
+    limits: Mapping[str, LimitSettings]
+    limit_of: Mapping[str, str]
+    retry_ratio: float = 0.2
+    lines: list[Line] = field(default_factory=list)
+
+    def of(self, kind: type[L]) -> Iterator[L]:
+        """Iterate over the lines of one *kind*."""
+        return (line for line in self.lines if type(line) is kind)
+
+    def digest(self) -> str:
+        """Return a hash of every line: two runs with the same one are the same."""
+        digest = hashlib.sha256()
+        for line in self.lines:
+            digest.update(repr((type(line).__name__, *line)).encode())
+        return digest.hexdigest()
+
+    def last(self, count: int = 30) -> str:
+        """Return the last lines, for people."""
+        return "\n".join(show(line) for line in self.lines[-count:])
+
+
+def show(line: Line) -> str:
+    """Return *line* as a person wants to read it."""
+    facts = " ".join(
+        f"{name}={value}"
+        for name, value in zip(line._fields[1:], line[1:], strict=True)
+    )
+    return f"{line[0]:12.4f} {type(line).__name__:<9} {facts}"

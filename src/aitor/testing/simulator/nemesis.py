@@ -1,0 +1,152 @@
+"""
+The nemesis: what the active faults do to one call on the wire.
+
+It decides, the simulated provider carries out. A fault strikes a call by chance, from
+a generator of that call's own.
+"""
+
+import math
+from random import Random
+from typing import NamedTuple
+
+from aitor.errors import (
+    AuthenticationError,
+    BadRequestError,
+    ConnectionFailedError,
+    ContentFilterError,
+    ContextLengthError,
+    LLMError,
+    MalformedAnswerError,
+    ModelNotFoundError,
+    OverloadedError,
+    QuotaError,
+    RateLimitError,
+    ServerError,
+    TruncatedAnswerError,
+    UnsupportedParameterError,
+)
+from aitor.testing.simulator.script import Phase
+
+__all__ = ("Fate", "Nemesis")
+
+FLAP_SECONDS = 3.0
+"""How long a flapping provider is dead, and how long it is well then."""
+
+MAD_WAITS = (None, 0.0, -5.0, math.nan, math.inf, 1e12, 1e-9)
+"""What no server should ask for, and some do."""
+
+MAD_HEADERS = (
+    {"x-ratelimit-remaining-requests": "0", "x-ratelimit-limit-requests": "nan"},
+    {"x-ratelimit-remaining-tokens": "-1", "x-ratelimit-reset-tokens": "6m0s"},
+    {"x-ratelimit-limit-requests": "1e300", "x-ratelimit-limit-tokens": "inf"},
+    {"x-ratelimit-remaining-requests": "1", "x-ratelimit-limit-requests": "600"},
+    {"retry-after": "Thu, 32 Foo 99999", "anthropic-ratelimit-tokens-limit": ""},
+)
+
+
+class Fate(NamedTuple):
+    """
+    What becomes of one call.
+
+    Args:
+        seconds: How long it takes.
+        error: How it ends; None for an answer.
+        silent: Whether it never ends.
+        chatty: Whether content comes at the beginning.
+        headers: Of the answer.
+    """
+
+    seconds: float
+    error: Exception | None = None
+    silent: bool = False
+    chatty: bool = False
+    headers: dict[str, str] = {}  # noqa: RUF012  # nobody changes it
+
+
+class Nemesis:
+    """
+    Knows which faults are active when.
+
+    Args:
+        phases: All of them.
+    """
+
+    def __init__(self, phases: tuple[Phase, ...]) -> None:
+        self._phases = phases
+
+    def fate(self, provider: str, now: float, latency: float, random: Random) -> Fate:
+        """Decide about a call that begins at *provider* now."""
+        fate = Fate(random.expovariate(1.0 / latency), chatty=random.random() < 0.5)
+        for phase in self._phases:
+            if (
+                phase.begin <= now < phase.end
+                and phase.provider in (None, provider)
+                and random.random() < phase.chance
+            ):
+                fate = _strike(phase, fate, now, random)
+        return fate
+
+
+def _strike(phase: Phase, fate: Fate, now: float, random: Random) -> Fate:
+    match phase.kind:
+        case "spikes":
+            return fate._replace(seconds=fate.seconds * random.choice((5.0, 20.0)))
+        case "hang":
+            return fate._replace(silent=True, chatty=False)
+        case "stall":
+            return fate._replace(silent=True, chatty=True)
+        case "dead" | "all_dead":
+            pass
+        case "flapping":
+            if (now - phase.begin) % (2 * FLAP_SECONDS) >= FLAP_SECONDS:
+                return fate
+        case "headers":
+            return fate._replace(headers=dict(random.choice(MAD_HEADERS)))
+        case "cancel_storm" | "flood" | "slow_consumer":
+            return fate
+        case _:
+            return fate._replace(error=_error(phase.kind, random))
+    failure = ConnectionFailedError("connection refused")
+    return fate._replace(seconds=random.choice((0.0, 0.01)), error=failure)
+
+
+def _error(kind: str, random: Random) -> Exception:
+    match kind:
+        case "throttle":
+            return _throttled(random, random.choice((0.2, 1.0, 4.0)))
+        case "mad_throttle":
+            return _throttled(random, random.choice(MAD_WAITS))
+        case "errors":
+            return random.choice((ServerError, OverloadedError, MalformedAnswerError))(
+                "sorry", status=random.choice((500, 502, 503))
+            )
+        case "mad_errors":
+            return ServerError("sorry", retry_after=random.choice(MAD_WAITS))
+        case "truncation":
+            return TruncatedAnswerError("the answer has no end")
+        case "dead_key":
+            return random.choice((AuthenticationError, QuotaError))("no", status=401)
+        case "crash":
+            return random.choice((RuntimeError, KeyError, TypeError))("a bug")
+        case "bad_requests":
+            return _bad_request(random)
+    raise ValueError(f"no such fault: {kind!r}")
+
+
+def _throttled(random: Random, wait: float | None) -> RateLimitError:
+    code = random.choice((None, "rate_limit_exceeded", "slow_down"))
+    return RateLimitError("slow down", retry_after=wait, code=code, status=429)
+
+
+def _bad_request(random: Random) -> LLMError:
+    if random.random() < 0.2:
+        return UnsupportedParameterError(
+            "no such parameter", parameter=random.choice(("top_p", "seed"))
+        )
+    kinds = (
+        BadRequestError,
+        ContentFilterError,
+        ContextLengthError,
+        ModelNotFoundError,
+    )
+    return random.choice(kinds)("no", status=400)

@@ -1,0 +1,332 @@
+"""
+The script of a run: providers, requests and faults, all decided by one seed.
+
+A script is data. It can be printed, made smaller and run again; nothing is drawn
+while it runs but from generators that are seeded by it, one for each call on the
+wire, so that leaving out one request does not change the fate of the others.
+"""
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+__all__ = ("KINDS", "Closing", "Phase", "Plan", "Script", "make_script")
+
+KINDS = (
+    "spikes",
+    "throttle",
+    "mad_throttle",
+    "errors",
+    "mad_errors",
+    "dead",
+    "all_dead",
+    "flapping",
+    "hang",
+    "stall",
+    "truncation",
+    "dead_key",
+    "crash",
+    "bad_requests",
+    "headers",
+    "cancel_storm",
+    "flood",
+    "slow_consumer",
+)
+"""What the nemesis can do."""
+
+EVERYWHERE = frozenset({"all_dead", "cancel_storm", "flood", "slow_consumer"})
+"""Those that are about no single provider."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """
+    One request.
+
+    Args:
+        id: Its number.
+        at: When it is submitted.
+        how: `submit` or `nowait`; or `map0`, `map1`, …: in that stream.
+        timeout: Seconds for all of it, None for ever.
+        priority: Higher goes first.
+        tenant: On whose behalf.
+        patient: Whether it waits for circuits to close.
+        input_tokens: What it puts in, as guessed and as used.
+        output_tokens: The length of its answer.
+        max_tokens: Whether it tells the length of its answer.
+        cancel_after: When its caller leaves, seconds after it was submitted.
+        only: The one provider to ask, None for the whole sequence.
+        recovery: Whether it has to be answered.
+    """
+
+    id: int
+    at: float
+    how: str = "submit"
+    timeout: float | None = None
+    priority: int = 0
+    tenant: str | None = None
+    patient: bool = False
+    input_tokens: int = 10
+    output_tokens: int = 10
+    max_tokens: bool = False
+    cancel_after: float | None = None
+    only: str | None = None
+    recovery: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """
+    One fault, for a time.
+
+    Args:
+        kind: One of `KINDS`.
+        begin: When it begins.
+        end: When it is over.
+        provider: Who has it; None for everybody.
+        chance: How many of the calls it strikes.
+    """
+
+    kind: str
+    begin: float
+    end: float
+    provider: str | None = None
+    chance: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """
+    The broker is closed while it works.
+
+    Args:
+        at: When.
+        drain_timeout: How long what runs may go on.
+    """
+
+    at: float
+    drain_timeout: float
+
+
+@dataclass(frozen=True)
+class Script:
+    """
+    All that decides a run.
+
+    Args:
+        seed: Of every generator.
+        providers: Settings of the actors, and `latency`, the mean in seconds.
+        limits: Settings of the limits.
+        plans: The requests by time.
+        phases: The faults by time.
+        calm: When the faults are over.
+        closing: When the broker is closed early, if it is.
+    """
+
+    seed: int
+    providers: Mapping[str, Mapping[str, Any]]
+    limits: Mapping[str, Mapping[str, Any]]
+    plans: tuple[Plan, ...]
+    phases: tuple[Phase, ...] = ()
+    calm: float = 0.0
+    closing: Closing | None = None
+
+    def __str__(self) -> str:
+        lines = [f"seed {self.seed}, calm at {self.calm:.3f} s, {self.closing}"]
+        lines += [f"limit {name}: {limit}" for name, limit in self.limits.items()]
+        lines += [f"provider {name}: {one}" for name, one in self.providers.items()]
+        lines += [str(phase) for phase in self.phases]
+        lines += [str(plan) for plan in self.plans[:MOST_SHOWN]]
+        if len(self.plans) > MOST_SHOWN:
+            lines.append(f"… and {len(self.plans) - MOST_SHOWN} requests more")
+        return "\n".join(lines)
+
+
+MOST_SHOWN = 20
+
+RECOVERY_SECONDS = 100.0
+"""After the last fault: longer than any circuit, pause or attempt lasts here."""
+
+
+def make_script(
+    seed: int, requests: int = 2_000, *, without: Collection[str] = ()
+) -> Script:
+    """
+    Make up a run.
+
+    Args:
+        seed: Decides everything.
+        requests: How many.
+        without: Kinds of faults to leave out; `close` and `shared` too.
+    """
+    random = Random(seed)  # noqa: S311  # a simulation, no secret
+    names = ["a", "b", "c", "d"][: random.choice((1, 2, 2, 3, 3, 4))]
+    shared = random.random() < 0.3 and "shared" not in without
+    providers = {name: _provider(random, name, shared=shared) for name in names}
+    limits = {
+        str(one["limits"]): _limit(random, busy=random.random() < 0.5)
+        for one in providers.values()
+    }
+    capacity = sum(one["workers"] / one["latency"] for one in providers.values())
+    capacity = min(capacity, sum(_most(limit) for limit in limits.values()))
+    rate = min(capacity, 400.0) * random.uniform(0.3, 1.5)
+    seconds = requests / rate
+    phases = _phases(random, names, seconds, without)
+    plans = _plans(random, names, requests, rate, phases)
+    calm = max([plans[-1].at, *(phase.end for phase in phases)])
+    closing = None
+    if random.random() < 0.25 and "close" not in without:
+        closing = Closing(random.uniform(0.2, 1.0) * calm, random.choice((0.0, 3.0)))
+    else:
+        plans += _recovery(names, len(plans), calm + RECOVERY_SECONDS)
+    return Script(seed, providers, limits, tuple(plans), tuple(phases), calm, closing)
+
+
+def _provider(random: Random, name: str, *, shared: bool) -> dict[str, Any]:
+    pick = random.choice
+    settings: dict[str, Any] = {
+        "latency": pick((0.05, 0.2, 0.5, 1.0, 2.0)),
+        "limits": "shared" if shared else f"limit-{name}",
+        "workers": pick((1, 2, 4, 16, 64)),
+        "queue_size": pick((1, 2, 8, 64, 500)),
+        "max_queue_wait": pick((0.0, 0.5, 2.0)),
+        "timeout": pick((5.0, 15.0, 30.0)),
+        "max_retries": pick((0, 1, 3)),
+        "retry_delay": pick((0.0, 0.5, 1.0)),
+        "max_retry_delay": 8.0,
+        "max_retry_after": pick((5.0, 30.0)),
+        "breaker": {
+            "failures": pick((1, 2, 5)),
+            "open_seconds": pick((2.0, 10.0)),
+            "probes": pick((1, 1, 3)),
+            "probe_seconds": pick((3.0, 20.0)),
+            "dead_seconds": pick((10.0, 30.0)),
+        },
+    }
+    if random.random() < 0.3:
+        settings["first_token_timeout"] = pick((2.0, 4.0))
+    if random.random() < 0.3:
+        settings["idle_timeout"] = pick((1.0, 3.0))
+    return settings
+
+
+def _limit(random: Random, *, busy: bool) -> dict[str, Any]:
+    if not busy:
+        return {}
+    limit: dict[str, Any] = {"burst": random.choice((0.01, 0.1, 0.5))}
+    if random.random() < 0.8:
+        limit["requests_per_minute"] = random.choice((30, 200, 1_000, 6_000))
+    if random.random() < 0.4:
+        limit["tokens_per_minute"] = random.choice((20_000, 300_000, 2_000_000))
+    elif random.random() < 0.4:
+        limit["input_tokens_per_minute"] = random.choice((20_000, 300_000))
+        limit["output_tokens_per_minute"] = random.choice((20_000, 300_000))
+    return limit
+
+
+def _most(limit: Mapping[str, Any]) -> float:
+    """Return requests per second that *limit* lets through, roughly."""
+    per_minute = min(
+        limit.get("requests_per_minute", math.inf),
+        limit.get("tokens_per_minute", math.inf) / MEAN_TOKENS,
+        limit.get("input_tokens_per_minute", math.inf) / MEAN_TOKENS,
+        limit.get("output_tokens_per_minute", math.inf) / MEAN_TOKENS,
+    )
+    return per_minute / 60.0
+
+
+MEAN_TOKENS = 100.0
+
+
+def _phases(
+    random: Random, names: list[str], seconds: float, without: Collection[str]
+) -> list[Phase]:
+    kinds = [kind for kind in KINDS if kind not in without]
+    phases = []
+    for _ in range(random.randint(2, 8) if kinds else 0):
+        kind = random.choice(kinds)
+        begin = random.uniform(0.0, 0.8) * seconds
+        phases.append(
+            Phase(
+                kind,
+                begin,
+                begin + random.uniform(0.02, 0.3) * seconds,
+                None if kind in EVERYWHERE else random.choice(names),
+                random.choice((0.05, 0.3, 0.8, 1.0)),
+            )
+        )
+    return sorted(phases, key=lambda phase: phase.begin)
+
+
+def _plans(
+    random: Random,
+    names: list[str],
+    requests: int,
+    rate: float,
+    phases: list[Phase],
+) -> list[Plan]:
+    tenants = [None, "red", "green", "blue"][: random.randint(1, 4)]
+    priorities = random.choice(((0,), (0, 0, 0, 1), (-1, 0, 5)))
+    streams = random.choice((0, 0, 1, 2))
+    style = [random.random() for _ in range(6)]
+    plans, now = [], 0.0
+    for number in range(requests):
+        active = {
+            phase.kind: phase for phase in phases if phase.begin <= now < phase.end
+        }
+        now += random.expovariate(rate * (10.0 if "flood" in active else 1.0))
+        how = "nowait" if random.random() < style[0] * 0.5 else "submit"
+        if streams and random.random() < style[1] * 0.5:
+            how = f"map{random.randrange(streams)}"
+        plain = how.startswith("map")
+        leaves = 0.02 * style[2]
+        if (storm := active.get("cancel_storm")) is not None:
+            leaves = storm.chance
+        plans.append(
+            Plan(
+                number,
+                now,
+                how,
+                timeout=_timeout(random, style[3]),
+                priority=0 if plain else random.choice(priorities),
+                tenant=None if plain else random.choice(tenants),
+                patient=plain or (how == "submit" and random.random() < style[4]),
+                input_tokens=_size(random),
+                output_tokens=_size(random),
+                max_tokens=random.random() < 0.3,
+                cancel_after=random.expovariate(1.0)
+                if not plain and random.random() < leaves
+                else None,
+                only=random.choice(names)
+                if not plain and random.random() < style[5] * 0.5
+                else None,
+            )
+        )
+    return plans
+
+
+def _timeout(random: Random, often: float) -> float | None:
+    if random.random() > often:
+        return None
+    return random.choice((0.0, 0.5, 1.0, 3.0, 10.0, 30.0, 60.0, 300.0))
+
+
+def _size(random: Random) -> int:
+    if random.random() < 0.002:
+        return random.choice((0, 5_000, 50_000))
+    return int(random.expovariate(2.0 / MEAN_TOKENS)) + 1
+
+
+def _recovery(names: list[str], first: int, at: float) -> list[Plan]:
+    return [
+        Plan(
+            first + number,
+            at + number * 1.0,
+            patient=True,
+            only=name,
+            recovery=True,
+        )
+        for number, name in enumerate(name for _ in range(4) for name in names)
+    ]

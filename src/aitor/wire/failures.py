@@ -1,0 +1,182 @@
+"""
+What goes wrong below HTTP, in our words.
+
+No text of a foreign exception is ever copied, and none is kept as a cause: those
+of HTTP clients may quote a header, and with it the key, or hold the whole
+request. What is said instead comes from this page, and from the few details that
+cannot hold a secret: the name of an `errno`, and what a TLS library has against a
+certificate.
+"""
+
+import errno
+import socket
+import ssl
+from collections.abc import Iterator
+from enum import Enum
+from math import inf
+
+from anyio import current_time
+
+from aitor.errors import (
+    AttemptTimeoutError,
+    BadRequestError,
+    ConfigurationError,
+    ConnectionFailedError,
+    LLMError,
+)
+
+__all__ = ("Call", "Fault", "KeptConnections", "explain", "unsendable_header")
+
+RACE = 1.0
+"""Seconds within which a lost request counts as never read; see `Call`."""
+
+
+class Fault(Enum):
+    """The ways a call can fail before HTTP has a status to tell."""
+
+    NAME = "the host's name was not found (look at 'base_url')"
+    REFUSED = "the connection was refused (look at 'base_url')"
+    CERTIFICATE = "the server's certificate is not trusted"
+    TLS = "no TLS with this server (look at scheme and port of 'base_url')"
+    UNREACHABLE = "no connection (look at 'base_url' and the proxy variables)"
+    LOST = "the connection was lost before an answer came"
+    PROTOCOL = "what came back is not HTTP"
+    CUT = "the connection was lost in the middle of the answer"
+    CLOSED = "the connection pool is closed"
+    OTHER = "the call failed"
+
+    def error(self, detail: str = "", *, unused: bool = False) -> ConnectionFailedError:
+        """Return the error that tells of it."""
+        text = f"{self.value}: {detail}" if detail else self.value
+        return ConnectionFailedError(text, unused=unused)
+
+
+class KeptConnections:
+    """
+    Counts the connections that earlier calls have left open.
+
+    No pool tells whether a call got a used connection or a new one, but all of
+    them prefer a used one, so counting comes close. Connections that a server
+    closed while nobody looked are counted on; pools notice most of those by
+    themselves and say nothing.
+
+    Args:
+        most: Most connections that the pool keeps open while unused, if known.
+    """
+
+    __slots__ = ("_count", "_most")
+
+    def __init__(self, most: float = inf) -> None:
+        self._count = 0
+        self._most = most
+
+    def take(self) -> bool:
+        """Return whether the next call gets a connection that was used before."""
+        if not self._count:
+            return False
+        self._count -= 1
+        return True
+
+    def give_back(self) -> None:
+        """Count a connection whose answer was read to its end."""
+        if self._count < self._most:
+            self._count += 1
+
+
+class Call:
+    """
+    Tells whether a lost request can have been read.
+
+    A server that closes a kept connection just as a request is on its way answers
+    with a reset, one round trip later. So a request that was lost on a kept
+    connection within a second of its start was most likely never read; one that
+    was lost later was, and may have been worked on and billed.
+    """
+
+    __slots__ = ("_kept", "_started")
+
+    def __init__(self, connections: KeptConnections) -> None:
+        self._kept = connections.take()
+        self._started = current_time()
+
+    @property
+    def unused(self) -> bool:
+        """Whether a request that was just lost is taken for unread."""
+        return self._kept and current_time() - self._started < RACE
+
+
+def unsendable_header() -> ConfigurationError:
+    """Return the error for a header that HTTP does not allow, without its value."""
+    return ConfigurationError(
+        "a header cannot be sent (look at 'api_key' and 'headers')"
+    )
+
+
+def explain(error: Exception, call: Call | None) -> LLMError:
+    """
+    Put an exception of an HTTP client in Python into our words.
+
+    Both families of httpx name their exceptions alike, and neither need be
+    imported to know them by name.
+
+    Args:
+        error: As the client raised it.
+        call: How the call began; None once its answer has begun.
+    """
+    chain = list(_chain(error))
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if "TimeoutException" in names:
+        return AttemptTimeoutError(_TIMEOUTS.get(type(error).__name__, "too late"))
+    if isinstance(error, UnicodeEncodeError) and error.encoding == "utf-8":
+        return BadRequestError("the text has half a surrogate pair, which no UTF-8 has")
+    if names & {"LocalProtocolError", "UnicodeEncodeError"}:
+        return unsendable_header()
+    # An SDK reads the body of a refusal before it hands out the head.
+    if call is None or "complete message body" in str(error):
+        return Fault.CUT.error(_errno(chain))
+    if names & {"ConnectError", "ProxyError", "UnsupportedProtocol"}:
+        return _explain_connect(chain)
+    if "RemoteProtocolError" in names and "disconnected" not in str(error):
+        return Fault.PROTOCOL.error()
+    if names & {"NetworkError", "RemoteProtocolError"}:
+        return Fault.LOST.error(_errno(chain), unused=call.unused)
+    return Fault.OTHER.error(type(error).__name__)
+
+
+_TIMEOUTS = {
+    "ConnectTimeout": "no connection in time (look at 'connect_timeout')",
+    "PoolTimeout": "no connection of the pool came free in time",
+    "ReadTimeout": "nothing came within the client's own read timeout",
+    "WriteTimeout": "nothing could be sent within the client's own write timeout",
+}
+
+
+def _explain_connect(chain: list[BaseException]) -> ConnectionFailedError:
+    for link in chain:
+        match link:
+            case socket.gaierror():
+                return Fault.NAME.error()
+            case ssl.SSLCertVerificationError():
+                return Fault.CERTIFICATE.error(link.verify_message)
+            case ssl.SSLError():
+                return Fault.TLS.error()
+            case ConnectionRefusedError():
+                return Fault.REFUSED.error()
+    return Fault.UNREACHABLE.error(_errno(chain))
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Iterate over an exception and all that led to it, groups included."""
+    while error is not None:
+        yield error
+        if isinstance(error, BaseExceptionGroup):
+            for member in error.exceptions:
+                yield from _chain(member)
+        error = error.__cause__ or error.__context__
+
+
+def _errno(chain: list[BaseException]) -> str:
+    for link in chain:
+        if isinstance(link, OSError) and link.errno:
+            return errno.errorcode.get(link.errno, "")
+    return ""

@@ -1,0 +1,151 @@
+"""
+The wire in pure Python: httpx2, on asyncio and on trio.
+
+It costs several times what pyqwest does. In return it runs wherever Python runs,
+and its transport can be replaced: by one in memory, on which a whole broker runs in
+virtual time.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager, suppress
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+
+import httpx2
+from anyio import CancelScope
+
+from aitor.wire.base import Response, WireSettings
+from aitor.wire.failures import (
+    Call,
+    Fault,
+    KeptConnections,
+    explain,
+    unsendable_header,
+)
+
+__all__ = ("Httpx2Wire", "StreamedResponse", "first_values")
+
+
+class Httpx2Wire:
+    """
+    A connection pool of httpx2.
+
+    Certificates are the system's, or those that `SSL_CERT_FILE` names; proxies come
+    from the usual environment variables, both read once. On trio a call that is
+    cancelled in the middle of a TLS handshake leaves its socket to the garbage
+    collector, as httpcore2 2.16 does.
+
+    Args:
+        settings: What the pool needs to know.
+        transport: What to send with instead of a pool of its own.
+
+    Raises:
+        ConfigurationError: A header cannot be sent.
+    """
+
+    def __init__(
+        self,
+        settings: WireSettings,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        max_idle = settings.max_idle if settings.keep_alive else 0
+        self._kept = KeptConnections(max_idle)
+        self._base_url = settings.base_url
+        try:
+            self._client = httpx2.AsyncClient(
+                # Answers are short, streams come without a compressor's delay.
+                headers={"accept-encoding": "identity", **settings.headers},
+                limits=httpx2.Limits(
+                    max_connections=settings.max_connections,
+                    max_keepalive_connections=max_idle,
+                    keepalive_expiry=settings.idle_seconds,
+                ),
+                # All other limits are the actor's, which cancels the call.
+                timeout=httpx2.Timeout(None, connect=settings.connect_timeout),
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+                follow_redirects=False,
+                transport=transport,
+            )
+        except UnicodeEncodeError:
+            # It quotes the value, which may be the key.
+            pass
+        else:
+            return
+        raise unsendable_header()
+
+    @asynccontextmanager
+    async def post(
+        self, path: str, body: bytes, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[Response]:
+        """Send *body* to *path* once, and hand out the response; see `Wire`."""
+        async with aclosing(await self._send(path, body, headers)) as response:
+            yield response
+
+    async def _send(
+        self, path: str, body: bytes, headers: Mapping[str, str] | None
+    ) -> "StreamedResponse":
+        if self._client.is_closed:
+            raise Fault.CLOSED.error()
+        call = Call(self._kept)
+        try:
+            request = self._client.build_request(
+                "POST", self._base_url + path, content=body, headers=headers
+            )
+            answer = await self._client.send(request, stream=True)
+        except Exception as error:  # noqa: BLE001  # all are told in our words
+            failure = explain(error, call)
+        else:
+            return StreamedResponse(answer, self._kept)
+        # Outside the handler, so that the original is not its context.
+        raise failure
+
+    async def aclose(self) -> None:
+        """Close every connection; closing twice does nothing."""
+        await self._client.aclose()
+
+
+class StreamedResponse:
+    """
+    An answer of httpx2 as a `Response`, its body decoded if it came compressed.
+
+    Args:
+        answer: The answer, with its body not yet read.
+        connections: Where its connection counts once the body was read.
+    """
+
+    def __init__(self, answer: httpx2.Response, connections: KeptConnections) -> None:
+        self.status = answer.status_code
+        self.headers = first_values(answer.headers)
+        self._connections = connections
+        self._pieces: AsyncGenerator[bytes, None] = answer.aiter_bytes()
+
+    def __aiter__(self) -> "StreamedResponse":
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await anext(self._pieces)
+        except StopAsyncIteration:
+            self._connections.give_back()
+            raise
+        except Exception as error:  # noqa: BLE001  # all are told in our words
+            failure = explain(error, None)
+        # Outside the handler, so that the original is not its context.
+        raise failure
+
+    async def aclose(self) -> None:
+        """Close the connection, unless the body was read to its end."""
+        # Reading on in a cancelled scope closes the connection and ends every
+        # generator within httpx2. Closed in the ordinary way, httpx2 leaves one of
+        # them to the garbage collector, which cannot await.
+        with CancelScope() as scope, suppress(Exception):
+            scope.cancel()
+            async for _ in self._pieces:
+                pass
+
+
+def first_values(headers: httpx2.Headers) -> dict[str, str]:
+    """Return *headers* as a dictionary, which httpx2's own joins values in."""
+    values: dict[str, str] = {}
+    for name, value in headers.multi_items():
+        values.setdefault(name, value)
+    return values

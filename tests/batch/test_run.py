@@ -1,0 +1,575 @@
+"""A batch, through the real broker: every row once, whatever happens."""
+
+import json
+import os
+import threading
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from aitor import Broker
+from aitor.batch import InputError, StorageError, Summary, run_batch
+from aitor.batch.journal import Record
+from aitor.batch.rows import Row
+from aitor.batch.run import GROUP, _Writer
+from aitor.batch.store import Store
+from aitor.errors import (
+    BadRequestError,
+    BrokerClosedError,
+    ConfigurationError,
+    ContextLengthError,
+)
+from aitor.messages import Answer, Request, Usage
+from aitor.testing.scripted import ScriptedProvider, Step
+
+pytestmark = pytest.mark.anyio
+
+Answerer = Callable[[Request], Awaitable[Answer]]
+
+
+def text_of(request: Request) -> str:
+    text = request.messages[-1]["content"]
+    assert isinstance(text, str)
+    return text
+
+
+async def echo(request: Request) -> Answer:
+    text = text_of(request)
+    body = {"id": "chatcmpl-1", "choices": [{"message": {"content": text}}]}
+    usage = Usage(input_tokens=10, output_tokens=5)
+    return Answer(text, "echo-1", "stop", usage, "req_1", body)
+
+
+def names_in(path: Path) -> list[str]:
+    return sorted(each.name for each in path.iterdir())
+
+
+class Batch:
+    """Files of a batch, and a provider that keeps books."""
+
+    def __init__(self, path: Path) -> None:
+        self.source = path / "in.jsonl"
+        self.output = path / "out.jsonl"
+        self.provider = ScriptedProvider(lambda _: echo)
+
+    def write(self, *lines: Any) -> None:
+        texts = (x if isinstance(x, str) else json.dumps(x) for x in lines)
+        self.source.write_text("".join(f"{text}\n" for text in texts))
+
+    def write_rows(self, count: int) -> None:
+        names = [f"row {number}" for number in range(count)]
+        self.write(*({"id": name, "prompt": name} for name in names))
+
+    def answers(self, step: Answerer | Step) -> None:
+        self.provider = ScriptedProvider(lambda _: step, max_retries=0)
+
+    async def run(self, **options: Any) -> Summary:
+        async with Broker({"scripted": self.provider}) as broker:
+            return await run_batch(broker, self.source, self.output, **options)
+
+    @property
+    def asked(self) -> list[str]:
+        return [text_of(sent.request) for sent in self.provider.sent]
+
+    def records(self, path: Path | None = None) -> list[dict[str, Any]]:
+        lines = (path or self.output).read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
+    def names(self) -> list[str]:
+        return [record["custom_id"] for record in self.records()]
+
+
+@pytest.fixture
+def batch(tmp_path: Path) -> Batch:
+    return Batch(tmp_path)
+
+
+async def test_every_row_gets_its_record(batch: Batch) -> None:
+    batch.write_rows(300)
+    summary = await batch.run()
+    assert sorted(batch.names()) == sorted(f"row {number}" for number in range(300))
+    for record in batch.records():
+        assert record["aitor"]["text"] == record["custom_id"]
+    assert (summary.rows, summary.succeeded, summary.failed) == (300, 300, 0)
+    assert summary.finished
+    assert summary.in_flight == 0
+
+
+async def test_the_record_of_an_answer(batch: Batch) -> None:
+    """
+    A reader of OpenAI's Batch files finds all it looks for.
+    """
+    batch.write({"custom_id": "a", "body": {"messages": [{"role": "user",
+        "content": "hello"}]}})  # fmt: skip
+    await batch.run()
+    (record,) = batch.records()
+    name, seconds = record.pop("id"), record["aitor"].pop("seconds")
+    (attempt,) = record["aitor"].pop("attempts")
+    assert name.startswith("batch_req_")
+    assert seconds >= attempt.pop("seconds") > 0
+    assert attempt.pop("waited") >= 0
+    assert attempt == {
+        "provider": "scripted",
+        "model": "scripted",
+        "outcome": "answer",
+        "status": None,
+    }
+    assert record == {
+        "custom_id": "a",
+        "response": {
+            "status_code": 200,
+            "request_id": "req_1",
+            "body": {
+                "id": "chatcmpl-1",
+                "choices": [{"message": {"content": "hello"}}],
+            },
+        },
+        "error": None,
+        "aitor": {
+            "provider": "scripted",
+            "model": "echo-1",
+            "finish_reason": "stop",
+            "text": "hello",
+            "usage": {
+                "input_tokens": 10,
+                "output_tokens": 5,
+                "cached_tokens": 0,
+                "cache_write_tokens": 0,
+                "reasoning_tokens": 0,
+                "estimated": False,
+            },
+            "cost_usd": None,
+        },
+    }
+
+
+async def test_the_record_of_a_failure(batch: Batch) -> None:
+    batch.write({"custom_id": "a", "prompt": "hello"})
+    batch.answers(
+        ContextLengthError(
+            "9 tokens, and the model takes 8",
+            provider="scripted",
+            status=400,
+            code="context_length_exceeded",
+            request_id="req_1",
+        )
+    )
+    summary = await batch.run()
+    (record,) = batch.records()
+    (attempt,) = record["aitor"].pop("attempts")
+    assert attempt["outcome"] == "too_long"
+    assert record["aitor"].pop("seconds") > 0
+    assert record.pop("id").startswith("batch_req_")
+    assert record == {
+        "custom_id": "a",
+        "response": None,
+        "error": {
+            "code": "context_length_exceeded",
+            "message": "scripted: 9 tokens, and the model takes 8",
+        },
+        "aitor": {
+            "provider": "scripted",
+            "error": "ContextLengthError",
+            "outcome": "too_long",
+            "status": 400,
+            "request_id": "req_1",
+            "line": 1,
+        },
+    }
+    assert summary.failures == {"ContextLengthError": 1}
+    assert summary.finished
+
+
+async def test_half_a_character_and_odd_line_breaks_are_one_line(batch: Batch) -> None:
+    """
+    Models send them; every reader must find one record a line.
+    """
+    text = "\ud83d \u2028 \x85 \r\n é"
+    batch.write({"id": "é", "prompt": text})
+    await batch.run()
+    (record,) = batch.records()
+    assert record["custom_id"] == "é"
+    assert record["aitor"]["text"] == text
+
+
+async def test_a_wrong_line_is_a_failed_row(batch: Batch) -> None:
+    batch.write({"prompt": "a"}, "{wrong", {"id": "c", "prompt": "c"}, {"id": "d"})
+    summary = await batch.run()
+    errors = {
+        record["custom_id"]: record["error"]["message"]
+        for record in batch.records()
+        if record["error"]
+    }
+    assert errors.keys() == {"row-2", "d"}
+    assert errors["row-2"].startswith(f"{batch.source}, line 2: not JSON")
+    assert sorted(batch.asked) == ["a", "c"]
+    assert (summary.succeeded, summary.failed, summary.finished) == (2, 2, True)
+
+
+async def test_what_is_asked_is_what_the_row_says(batch: Batch) -> None:
+    batch.write({"prompt": "a", "model": "m", "temperature": 0.5})
+    await batch.run(top_p=0.1, max_in_flight=1, timeout=60, priority=3, tenant="t")
+    (sent,) = batch.provider.sent
+    assert sent.request.model == "m"
+    assert sent.request.parameters == {"temperature": 0.5, "top_p": 0.1}
+
+
+# Going on.
+
+
+async def test_a_second_run_asks_nobody(batch: Batch) -> None:
+    batch.write_rows(50)
+    await batch.run()
+    before = batch.output.read_bytes()
+    summary = await batch.run()
+    assert len(batch.asked) == 50
+    assert batch.output.read_bytes() == before
+    assert (summary.earlier_succeeded, summary.succeeded) == (50, 0)
+    assert summary.finished
+
+
+async def test_rows_that_are_added_are_run(batch: Batch) -> None:
+    batch.write_rows(3)
+    await batch.run()
+    batch.write_rows(5)
+    summary = await batch.run()
+    assert sorted(batch.names()) == [f"row {number}" for number in range(5)]
+    assert sorted(batch.asked[3:]) == ["row 3", "row 4"]
+    assert (summary.earlier_succeeded, summary.succeeded) == (3, 2)
+
+
+async def test_the_limit_is_a_beginning(batch: Batch) -> None:
+    batch.write_rows(5)
+    summary = await batch.run(limit=2)
+    assert batch.asked == ["row 0", "row 1"]
+    assert (summary.rows, summary.finished) == (2, True)
+    await batch.run()
+    assert sorted(batch.names()) == [f"row {number}" for number in range(5)]
+    assert len(batch.asked) == 5
+
+
+async def test_failed_rows_stay_failed_until_they_are_retried(batch: Batch) -> None:
+    batch.write_rows(3)
+
+    async def moody(request: Request) -> Answer:
+        if text_of(request) == "row 1" and len(batch.asked) <= 3:
+            raise BadRequestError("not today")
+        return await echo(request)
+
+    batch.answers(moody)
+    assert (await batch.run()).failed == 1
+    assert (await batch.run()).earlier_failed == 1
+    assert len(batch.asked) == 3
+    summary = await batch.run(retry_failed=True)
+    assert batch.asked[3:] == ["row 1"]
+    assert (summary.earlier_succeeded, summary.succeeded) == (2, 1)
+    assert sorted(batch.names()) == ["row 0", "row 1", "row 2"]
+    assert not any(record["error"] for record in batch.records())
+
+
+async def test_failed_rows_go_to_their_file(batch: Batch) -> None:
+    batch.write({"id": "a", "prompt": "a"}, "wrong")
+    errors = batch.output.with_name("errors.jsonl")
+    await batch.run(errors=errors)
+    assert batch.names() == ["a"]
+    assert [record["custom_id"] for record in batch.records(errors)] == ["row-2"]
+
+
+async def test_other_parameters_are_other_answers(batch: Batch) -> None:
+    batch.write_rows(1)
+    await batch.run(temperature=0, max_in_flight=1)
+    with pytest.raises(ConfigurationError, match=r"other settings \(temperature\)"):
+        await batch.run(temperature=1)
+    await batch.run(temperature=0, max_in_flight=2, timeout=9)
+    assert len(batch.asked) == 1
+
+
+async def test_a_changed_row_ends_the_run(batch: Batch) -> None:
+    batch.write({"id": "a", "prompt": "a"})
+    await batch.run()
+    batch.write({"id": "a", "prompt": "b"})
+    with pytest.raises(InputError, match="row 'a'"):
+        await batch.run()
+    summary = await batch.run(restart=True)
+    assert summary.succeeded == 1
+    assert batch.records()[0]["aitor"]["text"] == "b"
+
+
+async def test_a_name_given_twice_ends_the_run_and_loses_nothing(batch: Batch) -> None:
+    """
+    What was in flight by then is paid for, so it is stored.
+    """
+    batch.write_rows(600)
+    with batch.source.open("a") as file:
+        file.write('{"id": "row 7", "prompt": "x"}\n')
+    summary = Summary()
+    with pytest.raises(InputError, match="'row 7' is both in line 8 and in line 601"):
+        await batch.run(summary=summary)
+    assert len(batch.names()) == len(batch.asked) == summary.succeeded > 0
+    assert not summary.finished
+
+
+# Ending early.
+
+
+class Gate:
+    """Lets answers out when it is opened."""
+
+    def __init__(self, batch: Batch, expected: int) -> None:
+        self._batch = batch
+        self._expected = expected
+        self.full = anyio.Event()
+        self.opened = anyio.Event()
+
+    async def answer(self, request: Request) -> Answer:
+        if len(self._batch.asked) >= self._expected:
+            self.full.set()
+        await self.opened.wait()
+        return await echo(request)
+
+
+async def test_stop_waits_for_what_is_in_flight(batch: Batch) -> None:
+    batch.write_rows(20)
+    gate, stop, summary = Gate(batch, 4), anyio.Event(), Summary()
+    batch.answers(gate.answer)
+    async with anyio.create_task_group() as tasks:
+
+        async def interrupt() -> None:
+            await gate.full.wait()
+            stop.set()
+            await anyio.wait_all_tasks_blocked()
+            gate.opened.set()
+
+        tasks.start_soon(interrupt)
+        await batch.run(stop=stop, summary=summary, max_in_flight=4)
+    assert summary.succeeded == len(batch.asked) == 4
+    assert not summary.finished
+    summary = await batch.run()
+    assert summary.finished
+    assert sorted(batch.names()) == sorted(f"row {number}" for number in range(20))
+    assert len(batch.asked) == 20
+
+
+async def test_stop_after_the_last_row_is_a_finished_batch(batch: Batch) -> None:
+    batch.write_rows(4)
+    gate, stop = Gate(batch, 4), anyio.Event()
+    batch.answers(gate.answer)
+    async with anyio.create_task_group() as tasks:
+
+        async def interrupt() -> None:
+            await gate.full.wait()
+            await anyio.wait_all_tasks_blocked()
+            stop.set()
+            gate.opened.set()
+
+        tasks.start_soon(interrupt)
+        assert (await batch.run(stop=stop)).finished
+
+
+async def test_a_cancelled_run_stores_what_has_come(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Whether it is being stored at that moment or waits for its turn: it is paid for.
+    """
+    batch.write_rows(20)
+    save, cancelled = Store.save, threading.Event()
+    hanging: list[Request] = []
+    all_hang = anyio.Event()
+
+    async def even_ones(request: Request) -> Answer:
+        if int(text_of(request).split()[1]) % 2:
+            hanging.append(request)
+            if len(hanging) == 4:
+                all_hang.set()
+            await anyio.sleep_forever()
+        return await echo(request)
+
+    def slow(store: Store, records: Any) -> None:
+        cancelled.wait(10)
+        save(store, records)
+
+    batch.answers(even_ones)
+    monkeypatch.setattr(Store, "save", slow)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(partial(batch.run, max_in_flight=4))
+        await all_hang.wait()
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+        cancelled.set()
+    answered = [name for name in batch.asked if not int(name.split()[1]) % 2]
+    assert sorted(batch.names()) == sorted(answered)
+    assert len(answered) > 1
+    assert batch.provider.in_flight == 0
+
+
+async def test_rows_that_a_closing_broker_gave_up_are_pending(batch: Batch) -> None:
+    batch.write_rows(3)
+    batch.answers(BrokerClosedError("the broker closed"))
+    summary = await batch.run()
+    assert batch.names() == []
+    assert not summary.finished
+    assert summary.in_flight == 3
+    batch.answers(echo)
+    assert (await batch.run()).succeeded == 3
+
+
+async def test_a_full_disk_ends_the_run_and_what_is_in_flight(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch.write_rows(20)
+
+    async def first_only(request: Request) -> Answer:
+        if text_of(request) != "row 0":
+            await anyio.sleep_forever()
+        return await echo(request)
+
+    def full(store: Store, records: object) -> None:
+        raise StorageError("the disk is full")
+
+    batch.answers(first_only)
+    monkeypatch.setattr(Store, "save", full)
+    with pytest.raises(StorageError, match="the disk is full"):
+        await batch.run()
+    monkeypatch.undo()
+    assert batch.provider.in_flight == 0
+    assert batch.names() == []
+    batch.answers(echo)
+    assert (await batch.run()).succeeded == 20
+
+
+async def test_a_slow_disk_slows_the_batch_down() -> None:
+    """
+    In memory is what is in flight and two groups, not all that was answered.
+    """
+    disk_is_free = threading.Event()
+    saved: list[int] = []
+    put: list[int] = []
+
+    class SlowStore:
+        def save(self, records: list[Record]) -> None:
+            assert disk_is_free.wait(10)
+            saved.append(len(records))
+
+    writer = _Writer(cast("Store", SlowStore()), anyio.CapacityLimiter(1))
+    record = Record(Row("a", 1, "f"), failed=False, text=b"a\n")
+
+    async def put_many() -> None:
+        for number in range(3 * GROUP):
+            await writer.put(record, lambda: None)
+            put.append(number)
+        writer.finish()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(writer.run)
+        # The first is being stored, and as many as may wait are waiting.
+        await writer.put(record, lambda: None)
+        await anyio.wait_all_tasks_blocked()
+        tasks.start_soon(put_many)
+        await anyio.wait_all_tasks_blocked()
+        assert len(put) == GROUP
+        disk_is_free.set()
+    assert len(put) == 3 * GROUP
+    assert sum(saved) == 3 * GROUP + 1
+    assert max(saved) <= GROUP
+
+
+async def test_a_provider_that_is_not_there_is_told_at_once(batch: Batch) -> None:
+    batch.write_rows(1)
+    with pytest.raises(ConfigurationError, match="nobody"):
+        await batch.run(provider="nobody")
+
+
+# Names.
+
+
+async def test_no_file_is_used_twice(batch: Batch) -> None:
+    batch.write_rows(1)
+    before = batch.source.read_bytes()
+    batch.output = batch.source
+    with pytest.raises(ConfigurationError, match="the input and --output are one file"):
+        await batch.run(restart=True)
+    assert batch.source.read_bytes() == before
+
+
+# Pipes.
+
+
+async def test_a_row_in_a_pipe_is_on_its_way_before_the_next(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end, other = os.pipe()
+    with os.fdopen(end) as stdin, os.fdopen(other, "wb", buffering=0) as writer:
+        monkeypatch.setattr("sys.stdin", stdin)
+        batch.source = Path("-")
+
+        async def answer(request: Request) -> Answer:
+            # The second row is written because the first has arrived.
+            if text_of(request) == "a":
+                writer.write(b'{"prompt": "b"}')
+                writer.close()
+            return await echo(request)
+
+        batch.answers(answer)
+        writer.write(b'{"prompt": "a"}\n')
+        summary = await batch.run()
+    assert batch.names() == ["row-1", "row-2"]
+    assert summary.finished
+    assert summary.bytes_in_all is None
+
+
+async def test_stop_ends_the_wait_for_a_silent_pipe(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end, other = os.pipe()
+    stop, summary = anyio.Event(), Summary()
+    with os.fdopen(end) as stdin, os.fdopen(other, "wb", buffering=0) as writer:
+        monkeypatch.setattr("sys.stdin", stdin)
+        batch.source = Path("-")
+        writer.write(b'{"prompt": "a"}\n{"pro')
+
+        async def answer(request: Request) -> Answer:
+            stop.set()
+            return await echo(request)
+
+        batch.answers(answer)
+        await batch.run(stop=stop, summary=summary)
+    assert batch.names() == ["row-1"]
+    assert not summary.finished
+
+
+async def test_standard_output_gets_every_record(
+    batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Also those of earlier runs, for they are nowhere else in this stream.
+    """
+    batch.write_rows(3)
+    batch.output = Path("-")
+    caught = tmp_path / "caught"
+    for limit in (2, 3):
+        with caught.open("w") as stdout:
+            monkeypatch.setattr("sys.stdout", stdout)
+            await batch.run(journal=tmp_path / "journal", limit=limit)
+            monkeypatch.undo()
+        names = sorted(record["custom_id"] for record in batch.records(caught))
+        assert names == [f"row {number}" for number in range(limit)]
+    assert len(batch.asked) == 3
+
+
+async def test_standard_output_needs_no_journal(
+    batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch.write({"id": "a", "prompt": "a"}, {"id": "a", "prompt": "a"})
+    batch.output = Path("-")
+    with (tmp_path / "caught").open("w") as stdout:
+        monkeypatch.setattr("sys.stdout", stdout)
+        with pytest.raises(InputError):
+            await batch.run()
+        monkeypatch.undo()
+    assert names_in(tmp_path) == ["caught", "in.jsonl"]

@@ -1,0 +1,287 @@
+"""
+Faults that simulation and review found: each test says what is expected instead.
+
+A mark goes when its fault is mended; the tests stay.
+"""
+
+import itertools
+from collections.abc import Iterator
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from aitor.broker.broker import Broker
+from aitor.broker.limit import Limit
+from aitor.errors import (
+    AuthenticationError,
+    BrokerClosedError,
+    ConnectionFailedError,
+    LLMError,
+    ProviderCrashError,
+    RateLimitError,
+    ServerError,
+)
+from aitor.messages import Answer, Request, Usage
+from aitor.providers.settings import LimitSettings
+from aitor.testing.scripted import Hang, ScriptedProvider, Slow
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_closing_ends_whoever_moves_in_from_the_door() -> None:
+    """
+    Ending all that waits must not pass over those who move in from the door meanwhile.
+    """
+    provider = ScriptedProvider("ok", queue_size=1, requests_per_minute=1)
+    broker = Broker([provider])
+    ended: list[str] = []
+
+    async def ask(prompt: str) -> None:
+        with pytest.raises(BrokerClosedError):
+            await broker.submit(prompt)
+        ended.append(prompt)
+
+    await broker.submit("uses up the limit")
+    with anyio.fail_after(1_000.0):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask, "mailbox")
+            await anyio.sleep(0.1)
+            tasks.start_soon(ask, "door")
+            await anyio.sleep(0.1)
+            begin = anyio.current_time()
+            await broker.aclose(drain_timeout=0.0)
+            assert anyio.current_time() == begin
+    assert sorted(ended) == ["door", "mailbox"]
+    assert provider.closed
+
+
+async def test_a_pause_moves_those_on_who_wait_at_the_door() -> None:
+    """Whoever could be answered elsewhere does not wait for a pause to end."""
+    first = ScriptedProvider(
+        [Slow(1.0, RateLimitError("slow", retry_after=50.0)), "late"],
+        workers=1,
+        queue_size=1,
+    )
+    second = ScriptedProvider(Slow(0.4, "ok"), workers=1, queue_size=1)
+    broker = Broker({"first": first, "second": second})
+    begin = anyio.current_time()
+    async with anyio.create_task_group() as tasks:
+        for _ in range(2):  # the second is full when the third below comes
+            tasks.start_soon(_ask_one, broker, "second")
+            await anyio.sleep(0.01)
+        for _ in range(3):
+            tasks.start_soon(broker.submit, "x")
+            await anyio.sleep(0.01)
+        assert broker.statistics().providers["first"].at_the_door == 1
+    assert anyio.current_time() - begin < 10.0
+
+
+async def test_with_a_shared_limit_a_pause_is_kept_from_the_first_moment() -> None:
+    """
+    What is given back at the end of a call must not start another one before it was
+    seen what the end of that call means.
+    """
+    provider = ScriptedProvider(
+        [Slow(1.0, RateLimitError("slow", retry_after=50.0)), "ok"],
+        workers=1,
+        limits="shared",
+    )
+    other = ScriptedProvider("ok", limits="shared")
+    limit = Limit("shared", LimitSettings(requests_per_minute=6_000))
+    broker = Broker({"one": provider, "other": other}, limits={"shared": limit})
+    async with anyio.create_task_group() as tasks:
+        for _ in range(2):
+            tasks.start_soon(_ask_one, broker, "one")
+    starts = [sent.started for sent in provider.sent]
+    assert [b - a for a, b in itertools.pairwise(starts)][0] == pytest.approx(51.0)
+
+
+async def test_with_a_shared_limit_nothing_leaves_through_an_opening_circuit() -> None:
+    provider = ScriptedProvider(
+        Slow(1.0, AuthenticationError("no")), workers=1, limits="shared"
+    )
+    other = ScriptedProvider("ok", limits="shared")
+    limit = Limit("shared", LimitSettings(requests_per_minute=6_000))
+    broker = Broker({"one": provider, "other": other}, limits={"shared": limit})
+    async with anyio.create_task_group() as tasks:
+        for _ in range(2):
+            tasks.start_soon(_ask_one, broker, "one")
+    assert len(provider.sent) == 1
+
+
+async def _ask_one(broker: Broker, name: str) -> None:
+    try:
+        await broker.submit("x", provider=[name])
+    except LLMError:
+        pass
+
+
+@pytest.mark.parametrize("wait", [1e9, float("inf")])
+async def test_no_server_may_put_a_request_off_for_years(wait: float) -> None:
+    """`max_retry_after` bounds every wait that a server asks for, not only a 429's."""
+    provider = ScriptedProvider([ServerError("no", retry_after=wait), "ok"])
+    broker = Broker([provider])
+    begin = anyio.current_time()
+    with anyio.fail_after(10_000.0):
+        await broker.submit("x")
+    assert anyio.current_time() - begin <= 3_600.1
+
+
+async def test_a_wait_of_nothing_is_no_reason_to_ask_again_at_once_for_ever() -> None:
+    """A server that says "slow down, wait 0 s" is not asked in a tight loop."""
+    provider = ScriptedProvider(
+        lambda number: RateLimitError("slow", retry_after=0.0) if number < 50 else "ok"
+    )
+    broker = Broker([provider])
+    begin = anyio.current_time()
+    await broker.submit("x", patient=True)
+    assert anyio.current_time() - begin > 10.0
+
+
+async def test_what_was_taken_in_without_waiting_is_drained_too() -> None:
+    """Closing waits for a request that was taken in just before, as for any other."""
+    async with Broker([ScriptedProvider("ok")]) as broker:
+        handle = broker.submit_nowait("x")
+        assert broker.statistics().open == 1
+    assert (await handle.reply()).text == "ok"
+
+
+async def test_two_may_wait_for_the_same_draining() -> None:
+    provider = ScriptedProvider(Slow(5.0, "ok"))
+    broker = Broker([provider])
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(broker.submit, "x")
+        await anyio.sleep(1.0)
+        with anyio.fail_after(60.0):
+            async with anyio.create_task_group() as drains:
+                drains.start_soon(broker.drain)
+                drains.start_soon(broker.drain)
+
+
+async def test_closing_a_map_wakes_whoever_reads_it() -> None:
+    async with Broker([ScriptedProvider(Hang())]) as broker:
+        results = broker.map(["x"])
+        ended = anyio.Event()
+
+        async def read() -> None:
+            async for _ in results:
+                pass
+            ended.set()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(read)
+            await anyio.sleep(1.0)
+            await results.aclose()
+            with anyio.fail_after(10.0):
+                await ended.wait()
+
+
+async def test_a_map_that_begins_after_the_end_of_its_broker_says_so() -> None:
+    async with Broker([ScriptedProvider("ok")]) as broker:
+        results = broker.map(["x"])
+    with pytest.raises(BrokerClosedError):
+        await anext(results)
+    with anyio.fail_after(10.0):
+        await results.aclose()
+
+
+async def test_a_provider_that_returns_something_else_has_crashed() -> None:
+    """A bug in a provider's code fails one request and holds nothing."""
+
+    async def wrong(_: Request) -> Answer:
+        return "no Answer"  # type: ignore[return-value]
+
+    good = Answer("ok", "scripted", "stop", Usage(1, 1))
+    provider = ScriptedProvider([wrong, good], workers=1)
+    broker = Broker([provider])
+    errors: list[BaseException] = []
+
+    async def ask() -> None:
+        try:
+            await broker.submit("x")
+        except Exception as error:
+            errors.append(error)
+
+    with anyio.fail_after(100.0):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            tasks.start_soon(ask)
+    assert [type(error) for error in errors] == [ProviderCrashError]
+    actor = next(iter(broker._actors.values()))
+    assert sum(actor.limit.bucket.reserved) == 0
+
+
+async def test_a_provider_that_cannot_restart_has_crashed_no_worse() -> None:
+    class Broken(ScriptedProvider):
+        def restart(self) -> None:
+            raise RuntimeError("cannot restart")
+
+    broker = Broker([Broken([ValueError("bug"), "ok"])])
+    with pytest.raises(ProviderCrashError):
+        await broker.submit("x")
+    assert (await broker.submit("x")).text == "ok"
+
+
+async def test_a_provider_whose_guess_fails_takes_nobody_along() -> None:
+    """`submit_nowait` runs in the broker: an exception there must not end the broker."""
+
+    class Guessless(ScriptedProvider):
+        def guess_input(self, request: Request) -> float:
+            raise RuntimeError("no guess")
+
+    first = ScriptedProvider(ServerError("no"))
+    async with Broker({"first": first, "second": Guessless()}) as broker:
+        handle = broker.submit_nowait("x")
+        with pytest.raises(LLMError):
+            await handle.reply()
+        await anyio.sleep(1.0)
+        first._script = "ok"
+        assert (await broker.submit("x")).text == "ok"
+
+
+async def test_a_source_that_never_yields_control_does_not_stop_the_clock() -> None:
+    """A closed broker answers an endless map with errors, as fast as they are taken."""
+
+    def endless() -> Iterator[str]:
+        while True:
+            yield "x"
+
+    async with Broker([ScriptedProvider("ok")]) as broker:
+        results = broker.map(endless(), max_in_flight=4)
+        await anext(results)
+        await broker.aclose()
+        with anyio.move_on_after(10.0) as scope:
+            for _ in range(1_000):
+                await anext(results)
+                await anyio.lowlevel.checkpoint()
+        assert not scope.cancelled_caught
+        await results.aclose()
+
+
+async def test_connections_that_fail_in_no_time_do_not_hold_up_closing() -> None:
+    broker = Broker([ScriptedProvider(ConnectionFailedError("no"))])
+    with pytest.raises(ConnectionFailedError):
+        await broker.submit("x")
+    begin = anyio.current_time()
+    await broker.aclose()
+    assert anyio.current_time() == begin
+
+
+async def test_who_leaves_the_line_of_a_shared_limit_lets_the_next_one_start() -> None:
+    """An actor whose mailbox becomes empty gives its turn up, however it became so."""
+    limit = Limit("shared", LimitSettings(requests_per_minute=6))
+    one, two = (ScriptedProvider("ok", limits="shared") for _ in range(2))
+    broker = Broker({"one": one, "two": two}, limits={"shared": limit})
+    await broker.submit("uses up the limit", provider=["one"])
+    with anyio.fail_after(1_000.0):
+        async with anyio.create_task_group() as tasks:
+
+            async def leaves() -> None:
+                with anyio.move_on_after(1.0):
+                    await broker.submit("first in line", provider=["one"])
+
+            tasks.start_soon(leaves)
+            await anyio.sleep(0.1)
+            tasks.start_soon(_ask_one, broker, "two")
+    assert len(two.sent) == 1

@@ -1,0 +1,389 @@
+"""The circuit breaker, in plain numbers and against a small model."""
+
+import math
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from aitor.laws.breaker import (
+    WELL_AGAIN,
+    CircuitBreaker,
+    CircuitState,
+    Ticket,
+    Verdict,
+)
+
+SUCCESS, FAILURE, IGNORED, DEAD = Verdict
+
+
+def admitted(breaker: CircuitBreaker, now: float) -> Ticket:
+    """Return a ticket that must be there."""
+    ticket = breaker.admit(now)
+    assert ticket is not None
+    return ticket
+
+
+def fail(breaker: CircuitBreaker, times: int, now: float = 0.0) -> None:
+    for _ in range(times):
+        breaker.record(admitted(breaker, now), FAILURE, now)
+
+
+def opened(**settings: float) -> CircuitBreaker:
+    """Return a breaker that opened at 0.0 and lets a probe through at 30.0."""
+    breaker = CircuitBreaker(**settings)  # type: ignore[arg-type]  # probes is an int
+    fail(breaker, 5)
+    return breaker
+
+
+def recovering(probes: int = 1) -> CircuitBreaker:
+    """Return a breaker that closed again at 30.0."""
+    breaker = opened(probes=probes)
+    breaker.record(admitted(breaker, 30.0), SUCCESS, 30.0)
+    return breaker
+
+
+# Closed and open.
+
+
+def test_a_closed_circuit_lets_everything_through_on_one_ticket() -> None:
+    breaker = CircuitBreaker()
+    assert len({id(breaker.admit(0.0)) for _ in range(1_000)}) == 1
+    assert breaker.state(0.0) is CircuitState.CLOSED
+    assert breaker.retry_at(7.0) == 7.0
+
+
+def test_failures_in_a_row_open_the_circuit() -> None:
+    breaker = CircuitBreaker(failures=5, open_seconds=30.0)
+    fail(breaker, 4)
+    assert breaker.state(0.0) is CircuitState.CLOSED
+    fail(breaker, 1, now=2.0)
+    assert breaker.state(2.0) is CircuitState.OPEN
+    assert breaker.admit(31.9) is None
+    assert breaker.retry_at(10.0) == 32.0
+    assert breaker.state(32.0) is CircuitState.HALF_OPEN
+
+
+def test_a_success_between_failures_keeps_it_closed() -> None:
+    breaker = CircuitBreaker(failures=2)
+    for _ in range(10):
+        fail(breaker, 1)
+        breaker.record(admitted(breaker, 0.0), SUCCESS, 0.0)
+    assert breaker.state(0.0) is CircuitState.CLOSED
+
+
+def test_what_is_ignored_is_neither_success_nor_failure() -> None:
+    breaker = CircuitBreaker(failures=2)
+    fail(breaker, 1)
+    breaker.record(admitted(breaker, 0.0), IGNORED, 0.0)
+    assert breaker.failing
+    assert breaker.state(0.0) is CircuitState.CLOSED
+    fail(breaker, 1)
+    assert breaker.state(0.0) is CircuitState.OPEN
+
+
+def test_a_dead_account_opens_it_at_once_and_for_longer() -> None:
+    breaker = CircuitBreaker(dead_seconds=300.0)
+    breaker.record(admitted(breaker, 5.0), DEAD, 5.0)
+    assert breaker.retry_at(5.0) == 305.0
+    assert breaker.admit(304.0) is None
+    breaker.record(admitted(breaker, 305.0), DEAD, 305.0)
+    assert breaker.retry_at(305.0) == 605.0
+
+
+def test_failing_tells_the_last_verdict_that_counted() -> None:
+    breaker = CircuitBreaker()
+    assert not breaker.failing
+    fail(breaker, 1)
+    assert breaker.failing
+    breaker.record(admitted(breaker, 0.0), SUCCESS, 0.0)
+    assert not breaker.failing
+
+
+def test_a_verdict_from_before_the_outage_does_not_count_after_it() -> None:
+    breaker = CircuitBreaker()
+    before = admitted(breaker, 0.0)
+    fail(breaker, 5)
+    breaker.record(before, SUCCESS, 1.0)
+    assert breaker.state(1.0) is CircuitState.OPEN
+    probe = admitted(breaker, 30.0)
+    for verdict in Verdict:
+        breaker.record(before, verdict, 31.0)
+    assert breaker.state(31.0) is CircuitState.HALF_OPEN
+    assert breaker.failing
+    breaker.record(probe, SUCCESS, 32.0)
+    breaker.record(before, FAILURE, 33.0)
+    assert not breaker.failing
+
+
+# Half-open.
+
+
+@pytest.mark.parametrize("probes", [1, 3])
+def test_half_open_lets_its_probes_through_and_no_more(probes: int) -> None:
+    breaker = opened(probes=probes)
+    tickets = [breaker.admit(30.0) for _ in range(5)]
+    assert [ticket is not None for ticket in tickets] == [n < probes for n in range(5)]
+    assert all(ticket.probe for ticket in tickets if ticket)
+
+
+def test_one_success_closes_it() -> None:
+    breaker = opened(probes=3)
+    first, second = admitted(breaker, 30.0), admitted(breaker, 30.0)
+    breaker.record(first, SUCCESS, 31.0)
+    assert breaker.state(31.0) is CircuitState.CLOSED
+    breaker.record(second, FAILURE, 32.0)
+    assert breaker.state(32.0) is CircuitState.CLOSED
+
+
+def test_one_failure_opens_it_again() -> None:
+    breaker = opened()
+    breaker.record(admitted(breaker, 40.0), FAILURE, 41.0)
+    assert breaker.state(41.0) is CircuitState.OPEN
+    assert breaker.retry_at(41.0) == 71.0
+
+
+def test_a_probe_that_is_ignored_gives_its_place_back() -> None:
+    breaker = opened()
+    breaker.record(admitted(breaker, 30.0), IGNORED, 31.0)
+    assert breaker.state(31.0) is CircuitState.HALF_OPEN
+    assert breaker.retry_at(31.0) == 31.0
+    assert admitted(breaker, 31.0).probe
+    assert breaker.admit(31.0) is None
+
+
+def test_a_probe_that_never_ends_gives_its_place_to_another() -> None:
+    breaker = opened(probe_seconds=60.0)
+    admitted(breaker, 30.0)
+    assert breaker.retry_at(35.0) == 90.0
+    assert breaker.admit(89.0) is None
+    assert admitted(breaker, 90.0).probe
+    assert breaker.admit(90.0) is None
+    assert breaker.retry_at(90.0) == 150.0
+
+
+def test_a_late_probe_still_counts_but_has_no_second_place_to_give() -> None:
+    breaker = opened(probe_seconds=60.0)
+    late = admitted(breaker, 30.0)
+    admitted(breaker, 90.0)
+    breaker.record(late, IGNORED, 95.0)
+    assert breaker.admit(95.0) is None
+    breaker.record(late, SUCCESS, 96.0)
+    assert breaker.state(96.0) is CircuitState.CLOSED
+
+
+def test_the_generation_changes_with_each_change_of_state_and_with_nothing_else() -> (
+    None
+):
+    breaker = CircuitBreaker()
+    seen = [breaker.generation]
+    fail(breaker, 5)
+    seen.append(breaker.generation)
+    breaker.state(30.0)
+    breaker.retry_at(30.0)
+    assert breaker.generation == seen[-1]
+    probe = admitted(breaker, 30.0)
+    seen.append(breaker.generation)
+    breaker.record(probe, SUCCESS, 30.0)
+    seen.append(breaker.generation)
+    assert seen == [0, 1, 2, 3]
+
+
+def test_a_clock_that_steps_back_lets_nothing_through_early() -> None:
+    breaker = opened()
+    assert breaker.admit(-100.0) is None
+    assert breaker.retry_at(-100.0) == 30.0
+    admitted(breaker, 30.0)
+    assert breaker.admit(-100.0) is None
+    assert breaker.retry_at(-100.0) == 90.0
+
+
+# The slow start.
+
+
+@pytest.mark.parametrize("probes", [1, 3])
+def test_after_an_outage_calls_return_little_by_little(probes: int) -> None:
+    breaker = recovering(probes)
+    in_flight: list[Ticket] = []
+    for successes in range(WELL_AGAIN):
+        while ticket := breaker.admit(30.0):
+            in_flight.append(ticket)
+        assert len(in_flight) == probes + successes
+        assert breaker.retry_at(30.0) == 30.0
+        breaker.record(in_flight.pop(), SUCCESS, 30.0)
+    for _ in range(10_000):
+        admitted(breaker, 30.0)
+
+
+def test_a_failure_begins_the_slow_start_again() -> None:
+    breaker = recovering()
+    for _ in range(10):
+        breaker.record(admitted(breaker, 30.0), SUCCESS, 30.0)
+    fail(breaker, 1, now=30.0)
+    assert breaker.snapshot(30.0).limit == 1
+    admitted(breaker, 30.0)
+    assert breaker.admit(30.0) is None
+
+
+def test_what_is_ignored_makes_room_and_raises_no_limit() -> None:
+    breaker = recovering()
+    for _ in range(100):
+        breaker.record(admitted(breaker, 30.0), IGNORED, 30.0)
+    admitted(breaker, 30.0)
+    assert breaker.admit(30.0) is None
+
+
+def test_calls_from_before_take_no_place_in_the_slow_start() -> None:
+    breaker = CircuitBreaker()
+    for _ in range(20):
+        admitted(breaker, 0.0)
+    fail(breaker, 5)
+    breaker.record(admitted(breaker, 30.0), SUCCESS, 30.0)
+    admitted(breaker, 30.0)
+    assert breaker.admit(30.0) is None
+
+
+def test_a_snapshot_says_how_things_stand() -> None:
+    breaker = CircuitBreaker()
+    fail(breaker, 2)
+    admitted(breaker, 0.0)
+    snapshot = breaker.snapshot(0.0)
+    assert (snapshot.state, snapshot.failures) == (CircuitState.CLOSED, 2)
+    assert (snapshot.in_flight, snapshot.limit) == (1, math.inf)
+    fail(breaker, 3)
+    assert breaker.snapshot(1.0).limit == 0
+    assert breaker.snapshot(1.0).retry_at == 30.0
+    admitted(breaker, 30.0)
+    snapshot = breaker.snapshot(30.0)
+    assert (snapshot.state, snapshot.generation) == (CircuitState.HALF_OPEN, 2)
+    assert (snapshot.in_flight, snapshot.limit) == (1, 1)
+
+
+@pytest.mark.parametrize("name", ["failures", "probes"])
+def test_a_count_below_one_is_refused_by_name(name: str) -> None:
+    with pytest.raises(ValueError, match=f"'{name}' must be at least 1, and is 0"):
+        CircuitBreaker(**{name: 0})
+
+
+@pytest.mark.parametrize("name", ["open_seconds", "probe_seconds", "dead_seconds"])
+@pytest.mark.parametrize("value", [0.0, math.inf, math.nan])
+def test_a_time_that_is_none_is_refused_by_name(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"'{name}' must be finite and more than 0"):
+        CircuitBreaker(**{name: value})  # type: ignore[arg-type]  # all are floats
+
+
+# Against a model: what a reader of the documentation would expect, written with lists
+# of calls instead of counters.
+
+CLOSED, OPEN, HALF_OPEN = CircuitState
+LEGAL = {(CLOSED, OPEN), (OPEN, HALF_OPEN), (HALF_OPEN, OPEN), (HALF_OPEN, CLOSED)}
+OPEN_SECONDS, PROBE_SECONDS, DEAD_SECONDS = 30.0, 60.0, 300.0
+
+
+class Model(RuleBasedStateMachine):
+    """Two probes, three failures, times in whole seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.breaker = CircuitBreaker(
+            failures=3,
+            open_seconds=OPEN_SECONDS,
+            probes=2,
+            probe_seconds=PROBE_SECONDS,
+            dead_seconds=DEAD_SECONDS,
+        )
+        self.now = 0.0
+        self.state = CLOSED
+        self.until = 0.0
+        self.row = 0
+        self.successes: int | None = None  # since it closed again
+        self.calls: list[tuple[Ticket, float]] = []  # of this generation
+        self.old: list[Ticket] = []
+
+    def enter(self, state: CircuitState, until: float = 0.0) -> None:
+        assert (self.state, state) in LEGAL
+        self.state, self.until = state, until
+        self.old += [ticket for ticket, _ in self.calls]
+        self.calls = []
+        if state is CLOSED:
+            self.successes = 0
+
+    def places_taken(self) -> int:
+        if self.state is HALF_OPEN:
+            ends = [since + PROBE_SECONDS for _, since in self.calls]
+            return sum(end > self.now for end in ends)
+        return len(self.calls)
+
+    def limit(self) -> float:
+        if self.state is not CLOSED:
+            return 2 if self.state is HALF_OPEN else 0
+        return math.inf if self.successes is None else 2 + self.successes
+
+    @rule(seconds=st.sampled_from([0, 1, 29, 30, 31, 60, 300]))
+    def tick(self, seconds: int) -> None:
+        self.now += seconds
+
+    @rule()
+    def call(self) -> None:
+        ticket = self.breaker.admit(self.now)
+        if self.state is OPEN and self.now >= self.until:
+            self.enter(HALF_OPEN)
+        assert (ticket is not None) == (self.places_taken() < self.limit())
+        if ticket is not None:
+            assert ticket.probe == (self.state is HALF_OPEN)
+            self.calls.append((ticket, self.now))
+
+    @precondition(lambda self: self.calls)
+    @rule(verdict=st.sampled_from(Verdict), data=st.data())
+    def end(self, verdict: Verdict, data: st.DataObject) -> None:
+        index = data.draw(st.integers(0, len(self.calls) - 1))
+        ticket, _ = self.calls.pop(index)
+        self.breaker.record(ticket, verdict, self.now)
+        if verdict is SUCCESS:
+            self.row = 0
+            if self.state is HALF_OPEN:
+                self.enter(CLOSED)
+            elif self.successes is not None:
+                self.successes += 1
+                if self.successes == WELL_AGAIN:
+                    self.successes = None
+        elif verdict is FAILURE:
+            self.row += 1
+            if self.successes is not None:
+                self.successes = 0
+            if self.state is HALF_OPEN or self.row >= 3:
+                self.enter(OPEN, self.now + OPEN_SECONDS)
+        elif verdict is DEAD:
+            self.enter(OPEN, self.now + DEAD_SECONDS)
+
+    @precondition(lambda self: self.old)
+    @rule(verdict=st.sampled_from(Verdict))
+    def end_an_old_one(self, verdict: Verdict) -> None:
+        generation = self.breaker.generation
+        self.breaker.record(self.old.pop(), verdict, self.now)
+        assert self.breaker.generation == generation
+
+    @invariant()
+    def both_agree(self) -> None:
+        due = self.state is OPEN and self.now >= self.until
+        assert self.breaker.state(self.now) is (HALF_OPEN if due else self.state)
+
+    @invariant()
+    def whoever_asks_when_told_gets_a_probe(self) -> None:
+        at = self.breaker.retry_at(self.now)
+        assert at >= self.now
+        if self.state is OPEN:
+            assert at == max(self.now, self.until)
+        elif self.state is HALF_OPEN:
+            ends = sorted(since + PROBE_SECONDS for _, since in self.calls)
+            free = self.places_taken() < 2
+            assert at == self.now if free else at == ends[-2]
+        else:
+            assert at == self.now
+
+
+TestAgainstTheModel = Model.TestCase
+TestAgainstTheModel.settings = settings(
+    max_examples=150, stateful_step_count=50, deadline=None
+)

@@ -1,0 +1,193 @@
+"""
+A TCP server that plays a script, for what no HTTP server would ever send.
+
+It reads whole requests, so that it knows when one has come, and answers each with
+the next list of steps: bytes to send, an event to wait for, or an end. Whatever
+goes wrong on a real network (a reset, a close in the middle, silence) is written
+down in a test as the bytes before and the step after it.
+"""
+
+import ssl
+import struct
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from enum import Enum
+from socket import SO_LINGER, SOL_SOCKET
+from typing import TypeAlias
+
+import anyio
+from anyio.abc import ByteStream, SocketAttribute, SocketStream
+from anyio.streams.tls import TLSStream
+
+__all__ = ("Server", "Step", "Then", "answer", "serve")
+
+
+class Then(Enum):
+    """What a script may do besides sending and waiting for an event."""
+
+    CLOSE = "close the connection in good order"
+    RESET = "send a reset"
+    HANG = "do nothing until the client is gone"
+
+
+Step: TypeAlias = bytes | anyio.Event | Then
+
+
+def answer(
+    body: bytes = b"{}", status: str = "200 OK", headers: Sequence[str] = ()
+) -> bytes:
+    """Return a whole response, with its length."""
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+class Server:
+    """
+    What the server has seen, and what it will do.
+
+    Args:
+        scripts: One list of steps for each request, over all connections; the
+            last one serves for all that follow.
+        tls: Speak TLS with this context.
+        deaf: Accept connections and read nothing.
+    """
+
+    def __init__(
+        self,
+        *scripts: Sequence[Step],
+        tls: ssl.SSLContext | None = None,
+        deaf: bool = False,
+    ) -> None:
+        self.scripts = scripts or ([answer()],)
+        self.tls = tls
+        self.deaf = deaf
+        self.port = 0
+        self.requests: list[bytes] = []
+        self.connections = 0
+        self.open = 0
+        self.most_open = 0
+        self._news = anyio.Event()
+        self.connected = anyio.Event()
+        """Set when the first connection is there."""
+        self.asked = anyio.Event()
+        """Set when the first request has come whole."""
+        self.left = anyio.Event()
+        """Set when a client was seen to close its connection."""
+        self.closed = anyio.Event()
+        """Set when the first connection has ended."""
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}"
+
+    async def requests_reach(self, number: int) -> None:
+        """Wait until that many requests have come."""
+        while len(self.requests) < number:
+            self._news = anyio.Event()
+            await self._news.wait()
+
+    async def handle(self, stream: SocketStream) -> None:
+        """Serve one connection until either side ends it."""
+        self.connections += 1
+        self.open += 1
+        self.most_open = max(self.most_open, self.open)
+        self.connected.set()
+        try:
+            async with stream:
+                await self._converse(stream)
+        except anyio.BrokenResourceError:
+            self.left.set()
+        finally:
+            self.open -= 1
+            self.closed.set()
+
+    async def _converse(self, raw: SocketStream) -> None:
+        stream: ByteStream = raw
+        if self.deaf:
+            await self._wait_until_left(stream)
+            return
+        if self.tls:
+            try:
+                stream = await TLSStream.wrap(
+                    raw, ssl_context=self.tls, standard_compatible=False
+                )
+            except (ssl.SSLError, anyio.EndOfStream):
+                return
+        while await self._read_request(stream):
+            script = self.scripts[min(len(self.requests), len(self.scripts)) - 1]
+            for step in script:
+                if not await self._play(step, raw, stream):
+                    return
+
+    async def _read_request(self, stream: ByteStream) -> bool:
+        data = b""
+        while not _is_whole(data):
+            try:
+                data += await stream.receive()
+            except anyio.EndOfStream:
+                self.left.set()
+                return False
+        self.requests.append(data)
+        self.asked.set()
+        self._news.set()
+        return True
+
+    async def _play(self, step: Step, raw: SocketStream, stream: ByteStream) -> bool:
+        """Return whether the connection lives on."""
+        if isinstance(step, bytes):
+            await stream.send(step)
+        elif isinstance(step, anyio.Event):
+            return await self._wait_for(step, stream)
+        elif step is Then.HANG:
+            await self._wait_until_left(stream)
+        elif step is Then.RESET:
+            # Closing a socket that lingers for no time makes the kernel send a
+            # reset instead of a FIN.
+            linger = struct.pack("ii", 1, 0)
+            raw.extra(SocketAttribute.raw_socket).setsockopt(
+                SOL_SOCKET, SO_LINGER, linger
+            )
+        return not isinstance(step, Then)
+
+    async def _wait_for(self, event: anyio.Event, stream: ByteStream) -> bool:
+        async with anyio.create_task_group() as group:
+
+            async def watch() -> None:
+                await self._wait_until_left(stream)
+                group.cancel_scope.cancel()
+
+            group.start_soon(watch)
+            await event.wait()
+            group.cancel_scope.cancel()
+        return not self.left.is_set()
+
+    async def _wait_until_left(self, stream: ByteStream) -> None:
+        try:
+            while True:
+                await stream.receive()
+        except (anyio.EndOfStream, anyio.BrokenResourceError):
+            self.left.set()
+
+
+def _is_whole(data: bytes) -> bool:
+    if data.startswith(b"\x16\x03"):
+        return True  # The first message of TLS, come to a server that has none.
+    head, separator, body = data.partition(b"\r\n\r\n")
+    if not separator:
+        return False
+    for line in head.lower().split(b"\r\n"):
+        if line.startswith(b"content-length:"):
+            return len(body) >= int(line.partition(b":")[2])
+    return True
+
+
+@asynccontextmanager
+async def serve(server: Server) -> AsyncIterator[Server]:
+    """Run *server* on a free port of this machine until the block ends."""
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0)
+    async with listener, anyio.create_task_group() as group:
+        server.port = listener.extra(SocketAttribute.local_port)
+        group.start_soon(listener.serve, server.handle)
+        yield server
+        group.cancel_scope.cancel()

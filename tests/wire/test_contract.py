@@ -1,0 +1,535 @@
+"""What every wire promises, on both backends, against a server that misbehaves."""
+
+# A native cancellation, as a web framework sends it, is asyncio's own.
+import asyncio  # noqa: TID251
+import traceback
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from tests.wire.certificates import AUTHORITY, server_context
+from tests.wire.server import Server, Step, Then, answer, serve
+from tests.wire.wires import CANARY, OURS, WIRES, ask, connect
+
+from aitor.errors import AttemptTimeoutError, ConnectionFailedError, LLMError
+from aitor.wire import Wire, failures
+from aitor.wire.failures import Fault
+
+pytestmark = pytest.mark.anyio
+
+every_wire = pytest.mark.parametrize("kind", WIRES)
+our_wires = pytest.mark.parametrize("kind", OURS)
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+WHOLE_CHUNKED = CHUNKED + b"2\r\n{}\r\n0\r\n\r\n"
+
+
+@pytest.fixture(autouse=True)
+def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Trust the tests' authority alone, and keep proxies of this machine out."""
+    authority = tmp_path / "authority.pem"
+    authority.write_text(AUTHORITY)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@asynccontextmanager
+async def pair(
+    kind: str, server: Server, scheme: str = "http", **settings: Any
+) -> AsyncIterator[Wire]:
+    """Run *server* and a wire to it; ten seconds are a watchdog and no more."""
+    with anyio.fail_after(10):
+        async with serve(server):
+            url = f"{scheme}://127.0.0.1:{server.port}"
+            async with connect(kind, url, **settings) as wire:
+                yield wire
+
+
+async def failure_of(wire: Wire) -> LLMError:
+    """Post once, and return the error that must come, checked for the key."""
+    with pytest.raises(LLMError) as caught:
+        await ask(wire)
+    error = caught.value
+    told = [*traceback.format_exception(error), repr(error), repr(vars(error))]
+    assert CANARY not in "".join(told)
+    assert error.__cause__ is None
+    assert error.__context__ is None
+    return error
+
+
+# Answers.
+
+
+@every_wire
+async def test_an_answer_comes_with_status_headers_and_body(kind: str) -> None:
+    """
+    What was sent arrives whole; header names come in lower case, first values only.
+    """
+    headers = ["X-Request-ID: req_1", "Retry-After: 7", "Retry-After: 8"]
+    server = Server([answer(b'{"b": 2}', headers=headers)])
+    async with pair(kind, server) as wire:
+        status, got, body = await ask(wire, b'{"a":1}', x_extra="yes")
+    assert (status, body) == (200, b'{"b": 2}')
+    assert got["x-request-id"] == "req_1"
+    assert got.get("retry-after") == "7"
+    assert got.get("missing") is None
+    assert "x-request-id" in got
+    head, _, sent = server.requests[0].partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /v1/echo HTTP/1.1\r\n")
+    assert b"authorization: bearer sk-canary" in head.lower()
+    assert b"x-extra: yes" in head.lower()
+    assert sent == b'{"a":1}'
+
+
+@every_wire
+@pytest.mark.parametrize(
+    "status",
+    ["302 Found", "400 Bad Request", "404 Not Found", "429 Slow", "500 Oops", "529 X"],
+)
+async def test_every_status_is_an_answer_and_none_is_tried_again(
+    kind: str, status: str
+) -> None:
+    """Refusals and redirects come as they are, after one request."""
+    server = Server([answer(b"no", status, ["Location: /other", "Retry-After: 0"])])
+    async with pair(kind, server) as wire:
+        code, headers, body = await ask(wire)
+    assert (code, body) == (int(status[:3]), b"no")
+    assert headers["retry-after"] == "0"
+    assert len(server.requests) == 1
+
+
+@every_wire
+@pytest.mark.parametrize(
+    ("script", "body"),
+    [
+        ([CHUNKED, b"5\r\nhello\r\n", b"3\r\n, w\r\n0\r\n\r\n"], b"hello, w"),
+        ([b"HTTP/1.1 200 OK\r\n\r\nuntil", b" the end", Then.CLOSE], b"until the end"),
+        ([b"HTTP/1.1 204 No Content\r\n\r\n"], b""),
+        ([answer(b"")], b""),
+        ([b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", answer(b"yes")], b"yes"),
+        ([answer(b"x" * 1_000_000)], b"x" * 1_000_000),
+    ],
+    ids=["chunked", "until the close", "no content", "empty", "hints", "large"],
+)
+async def test_a_body_ends_as_http_allows(
+    kind: str, script: Sequence[Step], body: bytes
+) -> None:
+    """Every way in which HTTP/1.1 marks the end of a body is understood."""
+    async with pair(kind, Server(script)) as wire:
+        assert (await ask(wire))[2] == body
+
+
+@our_wires
+async def test_no_cookie_is_kept(kind: str) -> None:
+    """What one answer sets is not sent with the next request."""
+    server = Server([answer(headers=["Set-Cookie: who=me; Path=/"])])
+    async with pair(kind, server) as wire:
+        await ask(wire)
+        await ask(wire)
+    assert len(server.requests) == 2
+    assert b"cookie" not in server.requests[1].lower()
+
+
+@our_wires
+async def test_a_proxy_named_by_the_environment_is_used(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`http_proxy` holds for both, as for most programs."""
+    server = Server()
+    with anyio.fail_after(10):
+        async with serve(server):
+            monkeypatch.setenv("http_proxy", server.url)
+            async with connect(kind, "http://provider.invalid") as wire:
+                assert (await ask(wire))[0] == 200
+    assert server.requests[0].startswith(b"POST http://provider.invalid/v1/echo ")
+
+
+# Failures.
+
+
+@every_wire
+@pytest.mark.parametrize(
+    ("script", "fault"),
+    [
+        ([Then.RESET], Fault.LOST),
+        ([Then.CLOSE], Fault.LOST),
+        ([b"HTTP/1.1 200 OK\r\nConte", Then.CLOSE], Fault.LOST),
+        ([b"HTTP/1.1 200 OK\r\nConte", Then.RESET], Fault.LOST),
+        ([b"SSH-2.0-OpenSSH_9.9\r\n\r\n", Then.CLOSE], Fault.PROTOCOL),
+        ([b"HTTP/1.1 9999 No\r\n\r\n", Then.CLOSE], Fault.PROTOCOL),
+        ([b"HTTP/1.1 200 OK\r\nX: " + b"y" * 500_000, Then.CLOSE], Fault.PROTOCOL),
+        ([HEAD + b"abc", Then.RESET], Fault.CUT),
+        ([HEAD + b"abc", Then.CLOSE], Fault.CUT),
+        ([CHUNKED + b"5\r\nhello\r\n", Then.CLOSE], Fault.CUT),
+        ([CHUNKED + b"5\r\nhe", Then.CLOSE], Fault.CUT),
+        ([CHUNKED + b"zz\r\nhe", Then.CLOSE], Fault.CUT),
+        ([b"HTTP/1.1 200 OK\r\n\r\nabc", Then.RESET], Fault.CUT),
+        ([b"HTTP/1.1 500 Oops\r\nContent-Length: 9\r\n\r\na", Then.CLOSE], Fault.CUT),
+    ],
+    ids=[
+        "reset before the head",
+        "closed before the head",
+        "closed in the head",
+        "reset in the head",
+        "not HTTP",
+        "odd status",
+        "head too large",
+        "reset in the body",
+        "body shorter than its length",
+        "closed between chunks",
+        "closed in a chunk",
+        "chunk without a size",
+        "reset in a body until the close",
+        "refusal shorter than its length",
+    ],
+)
+async def test_a_broken_exchange_is_told_as_what_it_was(
+    kind: str, script: Sequence[Step], fault: Fault
+) -> None:
+    """Nothing broken ends quietly, and a new connection's loss is never `unused`."""
+    server = Server(script)
+    async with pair(kind, server) as wire:
+        error = await failure_of(wire)
+    assert isinstance(error, ConnectionFailedError)
+    assert error.message.startswith(fault.value)
+    assert not error.unused
+    assert len(server.requests) == 1
+
+
+@every_wire
+async def test_a_refused_connection(kind: str) -> None:
+    """Nobody listens there."""
+    async with pair(kind, Server()):
+        pass
+    async with connect(kind, "http://127.0.0.1:9") as wire:
+        error = await failure_of(wire)
+    assert error.message == "the connection was refused (look at 'base_url')"
+
+
+@every_wire
+async def test_an_unknown_host(kind: str) -> None:
+    """A name that resolves to nothing."""
+    async with connect(kind, "http://no-such-host.invalid") as wire:
+        error = await failure_of(wire)
+    assert error.message == "the host's name was not found (look at 'base_url')"
+
+
+@every_wire
+async def test_no_connection_in_time(kind: str) -> None:
+    """A server that accepts and then says nothing while TLS waits for it."""
+    server = Server(deaf=True)
+    async with pair(kind, server, scheme="https", connect_timeout=0.05) as wire:
+        error = await failure_of(wire)
+        assert isinstance(error, AttemptTimeoutError)
+        assert "connect_timeout" in error.message
+        await server.left.wait()
+
+
+@every_wire
+async def test_a_server_without_tls(kind: str) -> None:
+    """An https address whose port speaks plain HTTP."""
+    server = Server([answer(b"", "400 Bad Request"), Then.CLOSE])
+    async with pair(kind, server, scheme="https") as wire:
+        error = await failure_of(wire)
+    assert error.message == Fault.TLS.value
+
+
+@our_wires
+async def test_a_certificate_that_is_trusted(kind: str, tmp_path: Path) -> None:
+    """`SSL_CERT_FILE` names the authority."""
+    server = Server(tls=server_context(tmp_path))
+    async with pair(kind, server, scheme="https") as wire:
+        assert (await ask(wire))[0] == 200
+
+
+@our_wires
+async def test_a_certificate_that_is_not_trusted(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The TLS library's reason is told, in its own words."""
+    monkeypatch.delenv("SSL_CERT_FILE")
+    server = Server(tls=server_context(tmp_path))
+    async with pair(kind, server, scheme="https") as wire:
+        error = await failure_of(wire)
+    told, _, reason = error.message.partition(": ")
+    assert told == "the server's certificate is not trusted"
+    assert "issuer" in reason.lower()
+
+
+@our_wires
+async def test_a_certificate_for_another_host(kind: str, tmp_path: Path) -> None:
+    """It is valid for 127.0.0.1 and not for the name that was asked for."""
+    server = Server(tls=server_context(tmp_path))
+    with anyio.fail_after(10):
+        async with serve(server):
+            url = f"https://localhost:{server.port}"
+            async with connect(kind, url) as wire:
+                error = await failure_of(wire)
+    assert error.message.startswith(Fault.CERTIFICATE.value)
+
+
+# Kept connections.
+
+
+@every_wire
+async def test_connections_are_used_again(kind: str) -> None:
+    """Ten calls one after the other need one connection."""
+    server = Server([WHOLE_CHUNKED], [answer()])
+    async with pair(kind, server) as wire:
+        for _ in range(10):
+            await ask(wire)
+    assert len(server.requests) == 10
+    # When a call comes before its predecessor's connection is back in the pool,
+    # pyqwest opens a spare one.
+    assert server.connections <= 2
+
+
+@our_wires
+async def test_connections_can_be_used_once(kind: str) -> None:
+    """Without `keep_alive` each call has its own, closed when the call ends."""
+    server = Server()
+    async with pair(kind, server, keep_alive=False) as wire:
+        for _ in range(3):
+            await ask(wire)
+        await server.left.wait()
+    assert server.connections == 3
+
+
+@our_wires
+async def test_connections_are_bounded(kind: str) -> None:
+    """More calls than connections wait for one; none fails."""
+    both, now = anyio.Event(), anyio.Event()
+    server = Server([answer()], [now, answer()], [both, now, answer()])
+    async with pair(kind, server, max_connections=2) as wire:
+        await ask(wire)
+        async with anyio.create_task_group() as group:
+            for _ in range(10):
+                group.start_soon(ask, wire)
+            await server.requests_reach(3)
+            both.set()
+            now.set()
+    assert len(server.requests) == 11
+    assert server.most_open == 2
+
+
+@every_wire
+@pytest.mark.parametrize("then", [Then.CLOSE, Then.RESET])
+async def test_a_connection_closed_while_idle_is_replaced(
+    kind: str, then: Then
+) -> None:
+    """The pool notices by itself, or else the loss is `unused` and may be repeated."""
+    now = anyio.Event()
+    server = Server([answer(), now, then], [answer(b"two")])
+    async with pair(kind, server) as wire:
+        await ask(wire)
+        now.set()
+        await server.closed.wait()
+        try:
+            _, _, body = await ask(wire)
+        except ConnectionFailedError as error:
+            # The news had not yet come to pyqwest's threads.
+            if not error.unused:
+                raise
+            _, _, body = await ask(wire)
+    assert body == b"two"
+    assert (server.connections, len(server.requests)) == (2, 2)
+
+
+@every_wire
+@pytest.mark.parametrize(
+    ("script", "unused"),
+    [
+        ([Then.RESET], True),
+        ([Then.CLOSE], True),
+        ([b"nonsense\r\n\r\n", Then.CLOSE], False),
+        ([HEAD, Then.CLOSE], False),
+    ],
+    ids=["reset", "closed", "not HTTP", "after the head"],
+)
+async def test_a_kept_connection_lost_before_the_answer_is_unused(
+    kind: str, script: Sequence[Step], *, unused: bool
+) -> None:
+    """Then sending again is no second try; once something came back it is."""
+    for first in (answer(), WHOLE_CHUNKED):
+        server = Server([first], script)
+        async with pair(kind, server) as wire:
+            await ask(wire)
+            error = await failure_of(wire)
+        assert isinstance(error, ConnectionFailedError)
+        assert error.unused is unused
+        assert len(server.requests) == 2
+
+
+@every_wire
+async def test_a_request_lost_late_may_have_been_read(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that dies while it works on a request has read it."""
+    monkeypatch.setattr(failures, "RACE", 0.0)
+    async with pair(kind, Server([answer()], [Then.RESET])) as wire:
+        await ask(wire)
+        error = await failure_of(wire)
+    assert isinstance(error, ConnectionFailedError)
+    assert not error.unused
+
+
+# Leaving early.
+
+
+@every_wire
+async def test_leaving_before_the_end_closes_the_connection(kind: str) -> None:
+    """A reader who has seen enough of an endless body leaves, and the server sees."""
+    server = Server([CHUNKED, b"a00000\r\n" + b"x" * 0xA00000, Then.HANG])
+    async with pair(kind, server) as wire:
+        taken = 0
+        async with wire.post("/echo", b"{}") as response:
+            async for piece in response:
+                taken += len(piece)
+                if taken > 100_000:
+                    break
+        await server.left.wait()
+        assert 100_000 < taken < 1_000_000
+
+
+@every_wire
+async def test_leaving_without_reading_closes_the_connection(kind: str) -> None:
+    """The head may be all that was wanted."""
+    server = Server([HEAD, Then.HANG])
+    async with pair(kind, server) as wire:
+        async with wire.post("/echo", b"{}") as response:
+            assert response.status == 200
+        await server.left.wait()
+
+
+@every_wire
+async def test_an_exception_inside_the_block_passes_as_it_is(kind: str) -> None:
+    """The wire minds its own errors only, and closes the connection."""
+    server = Server([HEAD, Then.HANG])
+    async with pair(kind, server) as wire:
+        with pytest.raises(ValueError, match="mine"):
+            async with wire.post("/echo", b"{}"):
+                raise ValueError("mine")
+        await server.left.wait()
+
+
+# Cancellation.
+
+MOMENTS: dict[str, Callable[[], Server]] = {
+    "while connecting": lambda: Server(deaf=True),
+    "waiting for the head": lambda: Server([Then.HANG]),
+    "in the body": lambda: Server([HEAD + b"abc", Then.HANG]),
+}
+
+
+@every_wire
+@pytest.mark.parametrize("moment", MOMENTS)
+async def test_a_cancelled_call_closes_its_connection(
+    kind: str, moment: str, anyio_backend: str
+) -> None:
+    """The scope around it is cancelled, and the server sees the client leave."""
+    if moment == "while connecting" and kind != "pyqwest" and anyio_backend == "trio":
+        pytest.skip("httpcore2 leaves this socket to the garbage collector")
+    server = MOMENTS[moment]()
+    scheme = "https" if server.deaf else "http"
+    async with pair(kind, server, scheme=scheme) as wire:
+        async with anyio.create_task_group() as group:
+            reading = anyio.Event()
+            group.start_soon(_read, wire, reading)
+            await _until(moment, server, reading)
+            group.cancel_scope.cancel()
+        await server.left.wait()
+
+
+@every_wire
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_natively_cancelled_call_closes_its_connection(
+    kind: str, moment: str
+) -> None:
+    """So does `Task.cancel`, which hits one await only."""
+    server = MOMENTS[moment]()
+    scheme = "https" if server.deaf else "http"
+    async with pair(kind, server, scheme=scheme) as wire:
+        reading = anyio.Event()
+        task = asyncio.create_task(_read(wire, reading))
+        await _until(moment, server, reading)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await server.left.wait()
+
+
+@every_wire
+async def test_a_call_whose_time_is_up_is_not_sent(kind: str) -> None:
+    """In a scope that is cancelled already nothing leaves."""
+    server = Server()
+    async with pair(kind, server) as wire:
+        await ask(wire)
+        with anyio.move_on_after(0):
+            await ask(wire)
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await ask(wire)
+        await ask(wire)
+    assert len(server.requests) == 2
+
+
+@every_wire
+async def test_the_next_call_after_a_cancelled_one_is_answered(kind: str) -> None:
+    """Cancelled calls leave no hole in the pool."""
+    server = Server([Then.HANG], [Then.HANG], [answer(b"yes")])
+    async with pair(kind, server, max_connections=2) as wire:
+        for number in (1, 2):
+            async with anyio.create_task_group() as group:
+                group.start_soon(ask, wire)
+                await server.requests_reach(number)
+                group.cancel_scope.cancel()
+        assert (await ask(wire))[2] == b"yes"
+
+
+async def _read(wire: Wire, reading: anyio.Event) -> None:
+    async with wire.post("/echo", b"{}") as response:
+        async for _ in response:
+            reading.set()
+
+
+async def _until(moment: str, server: Server, reading: anyio.Event) -> None:
+    events = {
+        "while connecting": server.connected,
+        "waiting for the head": server.asked,
+        "in the body": reading,
+    }
+    await events[moment].wait()
+
+
+# Closing.
+
+
+@every_wire
+async def test_closing_twice_does_nothing(kind: str) -> None:
+    """Also after a call, and before any."""
+    async with pair(kind, Server()) as wire:
+        await ask(wire)
+        await wire.aclose()
+        await wire.aclose()
+    async with connect(kind, "http://127.0.0.1:9") as wire:
+        await wire.aclose()
+        await wire.aclose()
+
+
+@our_wires
+async def test_closing_closes_idle_connections(kind: str) -> None:
+    """And a closed wire says so."""
+    server = Server()
+    async with pair(kind, server) as wire:
+        await ask(wire)
+        await wire.aclose()
+        await server.left.wait()
+        error = await failure_of(wire)
+    assert error.message == "the connection pool is closed"
