@@ -23,7 +23,7 @@ def measure(run: Run) -> dict[str, Any]:
     found = {}
     with run.workers() as workers:
         for prompts in (few, many):
-            for name in ("map", "gather"):
+            for name in ("mapped", "gather"):
                 found[f"{name}/{prompts}"] = workers.run(
                     f"benchmarks.backpressure:{name}",
                     imports=("aitor.broker.broker", "aitor.providers.mock"),
@@ -42,13 +42,13 @@ class Source:
         self._prompts = prompts
 
     def __iter__(self) -> Iterator[str]:
-        for number in range(self._prompts):
+        for count in range(self._prompts):
             self.read += 1
             self.depth = max(self.depth, self.read - self.out)
-            yield f"{number} " + "x" * SIZE
+            yield f"{count} " + "x" * SIZE
 
 
-async def map(*, prompts: int) -> dict[str, Any]:
+async def mapped(*, prompts: int) -> dict[str, Any]:
     """Let the broker pull."""
     from aitor import Broker
     from aitor.providers.mock import MockProvider
@@ -86,7 +86,7 @@ async def gather(*, prompts: int) -> dict[str, Any]:
 
 def rows(data: dict[str, Any]) -> list[Row]:
     """Hold depth and memory against what is in flight."""
-    ours = [(n, one) for n, one in data["found"].items() if n.startswith("map/")]
+    ours = [(n, one) for n, one in data["found"].items() if n.startswith("mapped/")]
     (_, few), (name, many) = ours
     prompts = f"{int(name.partition('/')[2]):,} prompts of 4 kB"
     return [
@@ -108,9 +108,14 @@ def tables(data: dict[str, Any]) -> list[Table]:
     """Show both ways."""
     out = []
     for name, one in data["found"].items():
-        way, prompts = name.split("/")
+        way, prompts = name.removeprefix("mapped").split("/")
         out.append(
-            (way, f"{int(prompts):,}", number(one["depth"]), number(one["grown"] / MIB))
+            (
+                way or "`map`",
+                f"{int(prompts):,}",
+                number(one["depth"]),
+                number(one["grown"] / MIB),
+            )
         )
     heads = ("way", "prompts", "depth", "memory grown by MiB")
     return [Table("A source without end", heads, out)]

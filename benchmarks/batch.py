@@ -24,7 +24,7 @@ IMPORTS = (
     "aitor.providers.compatible",
     "aitor.wire.pyqwest",
 )
-WAYS = ("map", "batch")
+WAYS = ("mapped", "batch")
 
 
 def measure(run: Run) -> dict[str, Any]:
@@ -65,7 +65,13 @@ def _prompts(count: int) -> Iterator[str]:
         yield f"Say hello to number {number}, and to everybody who waits behind it."
 
 
-async def map(*, prompts: int, url: str | None) -> dict[str, Any]:
+def _write(rows: Path, count: int) -> None:
+    with rows.open("w", encoding="utf-8") as file:
+        for prompt in _prompts(count):
+            file.write(json.dumps({"prompt": prompt}) + "\n")
+
+
+async def mapped(*, prompts: int, url: str | None) -> dict[str, Any]:
     """Have prompts answered and forgotten."""
     from benchmarks.load import peak_memory
 
@@ -97,9 +103,7 @@ async def batch(*, prompts: int, url: str | None) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory() as folder:
         rows, records = Path(folder, "rows.jsonl"), Path(folder, "records.jsonl")
-        with rows.open("w", encoding="utf-8") as file:
-            for prompt in _prompts(prompts):
-                file.write(json.dumps({"prompt": prompt}) + "\n")
+        _write(rows, prompts)
         async with _broker(url) as broker, anyio.create_task_group() as tasks:
             async for _ in broker.map(_prompts(200)):
                 pass
@@ -136,7 +140,7 @@ def rows(data: dict[str, Any]) -> list[Row]:
             at_most("the same: growth in its second half", growth, 10, unit=" MB")
         )
     ours = median(data["http"].get("batch"), "rate")
-    bare = median(data["http"].get("map"), "rate")
+    bare = median(data["http"].get("mapped"), "rate")
     found.append(
         at_least(
             "batch rows a second over loopback HTTP, journal on, "
@@ -150,7 +154,7 @@ def rows(data: dict[str, Any]) -> list[Row]:
 
 def tables(data: dict[str, Any]) -> list[Table]:
     """Show the rates over HTTP."""
-    names = {"map": "`map` alone", "batch": "batch, journal on"}
+    names = {"mapped": "`map` alone", "batch": "batch, journal on"}
     out = [
         (names[way], spread(some, "rate"), f"{(median(some, 'peak') or 0) / 1e6:.0f}")
         for way, some in data["http"].items()

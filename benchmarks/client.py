@@ -47,7 +47,7 @@ def _carry_out(job: dict[str, Any]) -> Any:
 
     try:
         return run_on(job["loop"], main)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001  # it is told, then the fork ends
         traceback.print_exc()
         return {"error": f"{type(error).__name__}: {error}"[:500]}
 
@@ -57,10 +57,10 @@ def _forked(job: dict[str, Any]) -> Any:
     child = os.fork()
     if child == 0:
         os.close(reader)
-        hand_over_to(open(writer, "w", encoding="utf-8"))
+        hand_over_to(os.fdopen(writer, "w", encoding="utf-8"))
         finish(_carry_out(job))
     os.close(writer)
-    with open(reader, encoding="utf-8") as file:
+    with os.fdopen(reader, encoding="utf-8") as file:
         text = file.read()
     os.waitpid(child, 0)
     return json.loads(text) if text else {"error": "the process died"}
@@ -77,7 +77,7 @@ def main() -> None:
         for module in sys.argv[1:]:
             importlib.import_module(module)
         hello: dict[str, Any] = {"python": sys.version.split()[0]}
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # the peer is left out
         hello = {"error": f"{type(error).__name__}: {error}"[:500]}
     print(json.dumps(hello), file=answers, flush=True)
     for line in sys.stdin:

@@ -3,7 +3,8 @@ What does the broker itself cost a call, without a network?
 
 Two hundred callers submit through the mock, which answers at once. The default
 settings have 64 workers, so that most callers wait in the mailbox; "no queue" has a
-worker for each. Processor time is that of the whole process, the callers' loop included.
+worker for each. Processor time is that of the whole process, the callers' loop
+included.
 """
 
 from typing import Any

@@ -53,7 +53,7 @@ def measure(run: Run) -> dict[str, Any]:
             if result is None:
                 return None
             found = _judge(server.counts(port), last)
-            refused = sum(1 for _, _, error in result["became"] if error)
+            refused = sum(1 for *_, error in result["became"] if error)
             return {**found, "offered": result["offered"], "refused": refused}
 
         with ThreadPoolExecutor(len(names)) as pool:

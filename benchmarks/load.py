@@ -15,6 +15,7 @@ import time
 from array import array
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from benchmarks.job import finish
@@ -108,7 +109,7 @@ def peak_memory() -> int:
 
 
 def _status(name: str) -> int:
-    with open("/proc/self/status", encoding="ascii") as file:
+    with Path("/proc/self/status").open(encoding="ascii") as file:
         for line in file:
             if line.startswith(name):
                 return int(line.split()[1]) * 1024
@@ -167,7 +168,7 @@ class Meter:
         begin = time.perf_counter()
         try:
             await call()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # whatever a peer raises
             self.failures[f"{type(error).__name__}: {error}"[:200]] += 1
         else:
             if self.running:
@@ -286,26 +287,29 @@ async def arriving(
         seed: Of the arrivals.
         classes: Arguments of calls, with a `weight` each; chosen at random.
         grace: Seconds to wait for what is left at the end.
+
+    Of each request the result has its class, when it came and when it ended, in
+    seconds from the beginning, and the error's name, empty for an answer.
     """
     sleep, chance = sleep_on(), random.Random(seed)
     kinds = classes or [{}]
     weights = [kind.pop("weight", 1.0) for kind in kinds]
-    became: list[tuple[int, float, str]] = []
+    became: list[tuple[int, float, float, str]] = []
 
     async def one(call: Call, number: int) -> None:
         begin = time.perf_counter()
         try:
             await call(**kinds[number])
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # whatever a peer raises
             word = type(error).__name__
         else:
             word = ""
-        became.append((number, time.perf_counter() - begin, word))
+        became.append((number, begin - first, time.perf_counter() - first, word))
 
     async with open_peer(peer, settings) as call, nursery() as tasks:
-        begin = due = time.perf_counter()
+        first = due = time.perf_counter()
         offered = 0
-        while due < begin + seconds:
+        while due < first + seconds:
             while due <= time.perf_counter():
                 (number,) = chance.choices(range(len(kinds)), weights)
                 tasks.start_soon(one, call, number)

@@ -6,6 +6,7 @@ import os
 import platform
 import resource
 import sys
+from pathlib import Path
 from typing import Any
 
 __all__ = ("CLIENT_CORE", "SERVER_CORE", "describe", "pin", "raise_limits")
@@ -41,7 +42,7 @@ def raise_limits() -> None:
 
 def _processor() -> str:
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as file:
             for line in file:
                 if line.startswith("model name"):
                     return line.partition(":")[2].strip()

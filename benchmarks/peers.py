@@ -2,8 +2,8 @@
 The peers: who answers, each as its own documentation would have it used.
 
 A peer is a context manager that gives a function to call: it sends one prompt and
-returns when the whole answer is there and decoded, or raises. Imports are inside,
-because each runs in an environment that has only what it needs.
+returns when the whole answer is there and decoded, or raises. Imports are inside, and
+of others by name, because each runs in an environment that has only what it needs.
 
 Settings of a peer: `urls` (of the upstreams, in the order of failover, without `/v1`),
 `in_flight`, and what single benchmarks need besides.
@@ -11,8 +11,11 @@ Settings of a peer: `urls` (of the upstreams, in the order of failover, without 
 
 import json
 import os
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 __all__ = ("PEERS", "Call", "Peer", "open_peer")
@@ -179,10 +182,8 @@ async def by_hand(settings: Settings) -> AsyncIterator[Call]:
     # ruff: noqa: TID251  # people write this for asyncio
     import asyncio
 
-    import aiolimiter
-    import openai
-    import tenacity
-
+    aiolimiter, openai = import_module("aiolimiter"), import_module("openai")
+    tenacity: Any = import_module("tenacity")
     clients = [
         openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=NOBODY, max_retries=0)
         for url in settings["urls"]
@@ -199,19 +200,22 @@ async def by_hand(settings: Settings) -> AsyncIterator[Call]:
         reraise=True,
     )
 
-    @again
     async def ask(number: int) -> None:
         async with limiter:
             await asks[number]()
 
+    insist = again(ask)
+
     async def call() -> None:
         async with semaphore:
-            for number in range(len(clients) - 1):
+            for number in range(len(clients)):
                 try:
-                    return await ask(number)
+                    await insist(number)
                 except openai.APIError:
-                    continue
-            return await ask(len(clients) - 1)
+                    if number == len(clients) - 1:
+                        raise
+                else:
+                    return
 
     yield call
     for client in clients:
@@ -224,8 +228,7 @@ async def by_hand(settings: Settings) -> AsyncIterator[Call]:
 @asynccontextmanager
 async def litellm_router(settings: Settings) -> AsyncIterator[Call]:
     """LiteLLM's Router; `router` are more of its arguments."""
-    import litellm
-
+    litellm: Any = import_module("litellm")
     litellm.suppress_debug_info = True
     names = [f"model-{number}" for number in range(len(settings["urls"]))]
     models = [
@@ -268,10 +271,7 @@ async def litellm_mock(settings: Settings) -> AsyncIterator[Call]:
 @asynccontextmanager
 async def tensorzero(settings: Settings) -> AsyncIterator[Call]:
     """TensorZero's gateway in this process, with nothing to observe."""
-    import tempfile
-
-    from tensorzero import AsyncTensorZeroGateway
-
+    kind: Any = import_module("tensorzero").AsyncTensorZeroGateway
     names = [f"provider-{number}" for number in range(len(settings["urls"]))]
     lines = [
         "gateway.observability.enabled = false",
@@ -289,14 +289,11 @@ async def tensorzero(settings: Settings) -> AsyncIterator[Call]:
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
         file.write("\n".join(lines))
         file.flush()
-        building = AsyncTensorZeroGateway.build_embedded(
-            config_file=file.name, async_setup=True
-        )
-        gateway = await building  # type: ignore[misc]  # only a future if async
+        gateway = await kind.build_embedded(config_file=file.name, async_setup=True)
     asked = {"messages": messages_of(settings)}
 
     async def call() -> None:
-        answer: Any = await gateway.inference(model_name="bench", input=asked)  # type: ignore[arg-type]  # a dictionary will do
+        answer = await gateway.inference(model_name="bench", input=asked)
         assert answer.content[0].text
 
     yield call
@@ -308,8 +305,7 @@ async def tensorzero(settings: Settings) -> AsyncIterator[Call]:
 @asynccontextmanager
 async def raw_aiohttp(settings: Settings) -> AsyncIterator[Call]:
     """aiohttp, with the pool that the load needs."""
-    import aiohttp
-
+    aiohttp: Any = import_module("aiohttp")
     url, body = _chat(settings)
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0),
@@ -359,13 +355,12 @@ async def raw_pyqwest(settings: Settings) -> AsyncIterator[Call]:
 @asynccontextmanager
 async def raw_pyreqwest(settings: Settings) -> AsyncIterator[Call]:
     """pyreqwest."""
-    from pyreqwest.client import ClientBuilder
-
+    client_builder: Any = import_module("pyreqwest.client").ClientBuilder
     url, body = _chat(settings)
-    builder = ClientBuilder().default_headers({"authorization": f"Bearer {NOBODY}"})
+    builder = client_builder().default_headers({"authorization": f"Bearer {NOBODY}"})
     if authority := os.environ.get("SSL_CERT_FILE"):
-        with open(authority, "rb") as file:
-            builder = builder.add_root_certificate_pem(file.read())
+        data = Path(authority).read_bytes()  # noqa: ASYNC240  # once, before anything
+        builder = builder.add_root_certificate_pem(data)
     async with builder.build() as client:
 
         async def call() -> None:
@@ -442,7 +437,7 @@ async def floor(settings: Settings) -> AsyncIterator[Call]:
 
 
 def _chat(settings: Settings) -> tuple[str, Settings]:
-    body = {"model": "bench", "messages": messages_of(settings)}
+    body: Settings = {"model": "bench", "messages": messages_of(settings)}
     if settings.get("stream"):
         body["stream"] = True
     return f"{settings['urls'][0]}/v1/chat/completions", body
@@ -498,9 +493,7 @@ PEERS = {
         by_hand,
     ),
     "litellm": Peer("LiteLLM Router", "litellm", ("litellm",), litellm_router),
-    "litellm-mock": Peer(
-        "LiteLLM Router, mock", "litellm", ("litellm",), litellm_mock
-    ),
+    "litellm-mock": Peer("LiteLLM Router, mock", "litellm", ("litellm",), litellm_mock),
     # Its threads begin with its import, and a fork has none of them.
     "tensorzero": Peer("TensorZero, embedded", "tensorzero", (), tensorzero),
 }

@@ -83,8 +83,7 @@ def _section(name: str, result: dict[str, Any]) -> tuple[str, int]:
             (PICTURES / f"{file}.svg").write_text(picture, encoding="utf-8")
             parts.append(f"![{file}](benchmarks/{file}.svg)\n")
     if hasattr(module, "tables"):
-        for table in module.tables(result["data"]):
-            parts.append(_details(table))
+        parts.extend(map(_details, module.tables(result["data"])))
     parts += [f"Left out: {who}: {why}\n" for who, why in result["left_out"].items()]
     parts.append(_circumstances(result))
     return "\n".join(parts), sum(row.reached is False for row in rows)

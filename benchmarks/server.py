@@ -17,8 +17,11 @@ import asyncio
 import json
 import os
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 from benchmarks.machine import SERVER_CORE, pin, raise_limits
@@ -265,13 +268,14 @@ async def _serve(ports: int, *, tls: bool) -> None:
         # Imported here: only this variant needs the certificate of the tests.
         from tests.wire.certificates import server_context
 
-        context = server_context()
+        with tempfile.TemporaryDirectory() as folder:
+            context = server_context(Path(folder))
     numbers = []
     for _ in range(ports):
         port = Port()
         port.behave(Behaviour())
         server = await loop.create_server(
-            lambda port=port: Connection(port, loop),  # type: ignore[misc]  # bound
+            partial(Connection, port, loop),
             "127.0.0.1",
             0,
             backlog=16_384,

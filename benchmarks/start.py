@@ -7,6 +7,7 @@ of its own. Time is that of the process from its start to its end.
 """
 
 import os
+import resource
 import subprocess
 import time
 from typing import Any
@@ -46,7 +47,7 @@ def measure(run: Run) -> dict[str, Any]:
         except OSError as error:
             run.left_out[name] = str(error)
             return None
-        began, used = time.perf_counter(), os.times()
+        began, used = time.perf_counter(), _children()
         subprocess.run(
             [python, *arguments],
             check=True,
@@ -54,22 +55,21 @@ def measure(run: Run) -> dict[str, Any]:
             stderr=subprocess.DEVNULL,
             env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"},
         )
-        seconds, after = time.perf_counter() - began, os.times()
-        processor = (
-            after.children_user
-            + after.children_system
-            - used.children_user
-            - used.children_system
-        )
+        seconds, processor = time.perf_counter() - began, _children() - used
         return {"ms": seconds * 1e3, "processor_ms": processor * 1e3}
 
     return {"samples": rounds(run.of(7, 3), list(WHAT), one)}
 
 
+def _children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def rows(data: dict[str, Any]) -> list[Row]:
     """Hold the command's help against what one bears to wait for."""
     samples = data["samples"]
-    found = [
+    return [
         at_most(
             f"{name}: until it has ended",
             median(samples.get(name), "ms"),
@@ -79,7 +79,6 @@ def rows(data: dict[str, Any]) -> list[Row]:
         )
         for name, goal in (("import aitor", 100), ("aitor --help", 500))
     ]
-    return found
 
 
 def tables(data: dict[str, Any]) -> list[Table]:

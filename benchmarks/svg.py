@@ -74,9 +74,9 @@ def lines(
             top + height * (1 - y / most),
         )
 
+    axes = f"M{left} {top}V{top + height}H{left + width}"
     parts = [
-        f'<path d="M{left} {top}V{top + height}H{left + width}" fill="none" '
-        f'stroke="{QUIET}"/>',
+        f'<path d="{axes}" fill="none" stroke="{QUIET}"/>',
         _text(left + width / 2, top + height + 40, across, anchor="middle"),
         _text(left, top - 8, up),
     ]
@@ -93,7 +93,9 @@ def lines(
             f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
         )
         x, y = left + width + 20, top + 10 + 22 * number
-        parts.append(f'<rect x="{x}" y="{y - 9}" width="12" height="12" fill="{colour}"/>')
+        parts.append(
+            f'<rect x="{x}" y="{y - 9}" width="12" height="12" fill="{colour}"/>'
+        )
         parts.append(_text(x + 18, y + 2, label))
     return _picture(title, parts, top + height + 56)
 
@@ -106,14 +108,8 @@ def _text(x: float, y: float, text: str, *, anchor: str = "start") -> str:
 
 
 def _picture(title: str, parts: Sequence[str], height: float) -> str:
-    return "\n".join(
-        (
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" '
-            f'height="{height:.0f}" viewBox="0 0 {WIDTH} {height:.0f}" '
-            f'font-family="sans-serif" font-size="13" role="img">',
-            f"<title>{escape(title)}</title>",
-            f'<text x="12" y="24" font-size="16" fill="{QUIET}">{escape(title)}</text>',
-            *parts,
-            "</svg>\n",
-        )
-    )
+    box = f'width="{WIDTH}" height="{height:.0f}" viewBox="0 0 {WIDTH} {height:.0f}"'
+    font = 'font-family="sans-serif" font-size="13"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {box} {font} role="img">'
+    big = f'<text x="12" y="24" font-size="16" fill="{QUIET}">{escape(title)}</text>'
+    return "\n".join((head, f"<title>{escape(title)}</title>", big, *parts, "</svg>\n"))

@@ -71,7 +71,12 @@ class Upstream:
 
 @contextmanager
 def upstream(ports: int = 1, *, tls: bool = False) -> Iterator[Upstream]:
-    """Start a server and end it with the block."""
+    """
+    Start a server and end it with the block.
+
+    Raises:
+        OSError: If it does not start.
+    """
     settings = json.dumps({"ports": ports, "tls": tls})
     with (
         tempfile.NamedTemporaryFile("w", suffix=".pem") as file,
@@ -84,7 +89,10 @@ def upstream(ports: int = 1, *, tls: bool = False) -> Iterator[Upstream]:
         ) as process,
     ):
         assert process.stdout is not None
-        numbers = json.loads(process.stdout.readline())
+        line = process.stdout.readline()
+        if not line:
+            raise OSError("the upstream did not start")
+        numbers = json.loads(line)
         authority = None
         if tls:
             from tests.wire.certificates import AUTHORITY

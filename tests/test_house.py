@@ -21,7 +21,7 @@ FLOORS = {
     "batch": 5,
     "cli": 6,
 }
-"""`testing` is a side room: it may import any floor, and no floor imports it."""
+"""`testing` is a side room: it may import any floor; only a command needs it."""
 
 LAZY_UPWARD = {("broker", "config")}
 """Imports inside a function: conveniences whose work is done a floor above."""
@@ -59,6 +59,8 @@ def test_a_module_imports_only_from_its_own_floor_or_lower() -> None:
                 continue
             other = name.split(".")[1]
             if inside and (room, other) in LAZY_UPWARD:
+                continue
+            if (room, other) == ("cli", "testing"):
                 continue
             if FLOORS.get(other, 99) > FLOORS[room]:
                 wrong.append(f"{path.relative_to(SOURCE)} imports {name}")

@@ -25,7 +25,7 @@ import os
 
 import anyio
 
-from aitor.errors import ContextLengthError
+from aitor.errors import ContextLengthError, QuotaError
 from aitor.messages import Answer, Usage
 from aitor.providers.base import Provider
 
@@ -39,6 +39,8 @@ class Billing(Provider):
             bill.write(f"{prompt}\\n")
         while os.path.exists("closed"):
             await anyio.sleep(0.005)
+        if prompt == "dear":
+            raise QuotaError("the purse is empty", provider="mine")
         if prompt == "long":
             raise ContextLengthError("too long", provider="mine")
         return Answer(f"to {prompt}", "m", "stop", Usage(3, 2))
@@ -168,6 +170,14 @@ def test_a_wrong_input_is_2_and_keeps_what_was_paid_for(desk: Desk) -> None:
     desk.write(*[f"p{number}" for number in range(600)])
     assert desk.run().exit_code == 0
     assert set(Counter(desk.bill()).values()) == {1}
+
+
+def test_a_dead_account_is_75(desk: Desk) -> None:
+    desk.write("a", "dear")
+    result = desk.run("--max-in-flight", "1")
+    assert result.exit_code == 75
+    assert "aitor: mine: the purse is empty\n" in result.stderr
+    assert desk.records().keys() == {"a"}
 
 
 def test_other_settings_are_2_until_they_are_accepted(desk: Desk) -> None:
@@ -341,6 +351,21 @@ def test_a_pipeline(desk: Desk) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     names = [json.loads(line)["custom_id"] for line in done.stdout.splitlines()]
     assert sorted(names) == ["row-1", "row-2"]
+
+
+def test_a_pipe_whose_reader_has_gone(desk: Desk) -> None:
+    """
+    No journal, no resuming: it says so instead of promising it.
+    """
+    desk.write(*(str(row) for row in range(100)))
+    end, other = os.pipe()
+    os.close(end)
+    command = [sys.executable, "-m", "aitor", "batch", "in.jsonl", "-o", "-"]
+    done = subprocess.run(command, stdout=other, stderr=subprocess.PIPE, text=True)
+    os.close(other)
+    assert done.returncode == 75
+    assert "standard output cannot be written (Broken pipe)" in done.stderr
+    assert "the next run begins anew, for there was no --journal" in done.stderr
 
 
 # Over HTTP.

@@ -20,11 +20,14 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
-ROWS = 3_000
-KILLS = 30
+from aitor.testing import fingerprint
+
+ROWS = 4_000
+KILLS = 20
 
 NURSERY = """
 import os, sys
@@ -43,13 +46,13 @@ class Billing(Provider):
     async def complete(self, request, progress):
         name = request.messages[0]["content"]
         os.write(self.bill, name.encode() + b"\\n")
-        await anyio.sleep(int(name) % 3 / 1000)
+        await anyio.sleep(int(name) % 5 / 1000)
         if int(name) % 7 == 0:
             raise BadRequestError("an odd week")
         return Answer("x" * (int(name) % 5000), "m", "stop", Usage(1, 1))
 
 async def main(more):
-    provider = Billing(workers=16)
+    provider = Billing(workers=8)
     provider.bill = os.open(f"{place}/bill", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     async with Broker({"billing": provider}) as broker:
         os.write(1, b"begun\\n")
@@ -123,9 +126,9 @@ class Nursery:
 class Batch:
     """The files, as they lie there between two runs."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, rows: int = ROWS) -> None:
         self.path = path
-        names = [str(number) for number in range(ROWS)]
+        names = [str(number) for number in range(rows)]
         lines = [json.dumps({"id": name, "prompt": name}) for name in names]
         (path / "in.jsonl").write_text("\n".join(lines))
 
@@ -201,7 +204,7 @@ def run_and_kill(
     before = len(batch.bill())
     child = nursery.start(*words)
     # Some are killed before they have sent anything.
-    more = max(0, dice.randrange(-30, 150))
+    more = max(0, dice.randrange(-50, 400))
     while len(batch.bill()) < before + more and not nursery.has_ended():
         time.sleep(0.0005)
     time.sleep(dice.uniform(0, 0.01))
@@ -249,3 +252,55 @@ def test_killed_while_failed_rows_are_run_again(batch: Batch, nursery: Nursery) 
     nursery.start("asyncio")
     assert nursery.end() == 0
     batch.check_end()
+
+
+CONFIGURATION = """
+[providers.openai]
+model = "gpt-5.5"
+api_key = "any"
+base_url = "{url}/v1"
+workers = 16
+"""
+
+
+def test_the_command_killed_over_http(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The same, of the command as it is used, with a vendor's own bill.
+    """
+    batch = Batch(tmp_path, rows=300)
+    monkeypatch.chdir(tmp_path)
+    aitor = [sys.executable, "-m", "aitor"]
+    command = [*aitor, "batch", "in.jsonl", "-o", "out.jsonl", "--quiet"]
+    fake = [*aitor, "fake-provider", "--port", "0", "--latency", "0.02"]
+    with subprocess.Popen(
+        fake, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as server:
+        assert server.stdout is not None
+        url = server.stdout.readline().strip()
+        (tmp_path / "aitor.toml").write_text(CONFIGURATION.format(url=url))
+        for kill in range(3):
+            final = {fingerprint(name) for name in batch.stored()}
+            before = bill_of(url)
+            with subprocess.Popen(command) as run:
+                while sum(bill_of(url).values()) < sum(before.values()) + 40:
+                    time.sleep(0.005)
+                run.kill()
+            assert run.returncode == -signal.SIGKILL
+            assert {name: before[name] for name in final} == {
+                name: count for name, count in bill_of(url).items() if name in final
+            }
+            assert len(final) >= 10 * kill
+        assert subprocess.run(command).returncode == 0
+        server.terminate()
+    lines = (tmp_path / "out.jsonl").read_text().splitlines()
+    names = [json.loads(line)["custom_id"] for line in lines]
+    assert sorted(names) == sorted(str(number) for number in range(300))
+
+
+def bill_of(url: str) -> dict[str, int]:
+    """Return how often each prompt's answer was sent, by its fingerprint."""
+    with urlopen(f"{url}/_fake/bill") as answer:
+        answers: dict[str, int] = json.load(answer)["answers"]
+    return answers

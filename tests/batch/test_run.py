@@ -23,6 +23,8 @@ from aitor.errors import (
     BrokerClosedError,
     ConfigurationError,
     ContextLengthError,
+    QuotaError,
+    ServerError,
 )
 from aitor.messages import Answer, Request, Usage
 from aitor.testing.scripted import ScriptedProvider, Step
@@ -289,6 +291,15 @@ async def test_other_parameters_are_other_answers(batch: Batch) -> None:
     assert len(batch.asked) == 1
 
 
+async def test_a_parameter_that_is_no_json_is_an_error_that_names_it(
+    batch: Batch,
+) -> None:
+    batch.write_rows(1)
+    with pytest.raises(ConfigurationError, match="'seed' must be what JSON can hold"):
+        await batch.run(seed=object())
+    assert batch.asked == []
+
+
 async def test_a_changed_row_ends_the_run(batch: Batch) -> None:
     batch.write({"id": "a", "prompt": "a"})
     await batch.run()
@@ -419,6 +430,39 @@ async def test_rows_that_a_closing_broker_gave_up_are_pending(batch: Batch) -> N
     assert (await batch.run()).succeeded == 3
 
 
+async def test_a_dead_account_ends_the_run_and_fails_no_row(batch: Batch) -> None:
+    """
+    Whoever mends the key goes on with the same command; nothing has to be retried.
+    """
+    batch.write_rows(20)
+
+    async def broke(request: Request) -> Answer:
+        if len(batch.asked) > 5:
+            raise QuotaError("the purse is empty", provider="scripted")
+        return await echo(request)
+
+    batch.answers(broke)
+    with pytest.raises(QuotaError, match="the purse is empty"):
+        await batch.run(max_in_flight=1)
+    assert batch.names() == [f"row {number}" for number in range(5)]
+    batch.answers(echo)
+    summary = await batch.run()
+    assert (summary.earlier_succeeded, summary.succeeded) == (5, 15)
+
+
+async def test_one_dead_account_of_two_ends_nothing(batch: Batch) -> None:
+    """
+    A row that another provider has failed is a failed row.
+    """
+    batch.write_rows(3)
+    broken = ScriptedProvider(ServerError("it fell over"), max_retries=0)
+    dead = ScriptedProvider(QuotaError("the purse is empty"))
+    async with Broker({"broken": broken, "dead": dead}) as broker:
+        summary = await run_batch(broker, batch.source, batch.output, limit=1)
+    assert summary.failures == {"QuotaError": 1}
+    assert summary.finished
+
+
 async def test_a_full_disk_ends_the_run_and_what_is_in_flight(
     batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -467,16 +511,39 @@ async def test_a_slow_disk_slows_the_batch_down() -> None:
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(writer.run)
-        # The first is being stored, and as many as may wait are waiting.
-        await writer.put(record, lambda: None)
-        await anyio.wait_all_tasks_blocked()
         tasks.start_soon(put_many)
         await anyio.wait_all_tasks_blocked()
-        assert len(put) == GROUP
+        # One group is being stored, and as many records as may wait are waiting.
+        assert len(put) == 2 * GROUP
         disk_is_free.set()
     assert len(put) == 3 * GROUP
-    assert sum(saved) == 3 * GROUP + 1
-    assert max(saved) <= GROUP
+    assert saved == [GROUP, GROUP, GROUP]
+
+
+async def test_records_are_stored_in_groups() -> None:
+    """
+    What comes within a moment is stored together, and the last at once.
+    """
+    saved: list[int] = []
+
+    class FastStore:
+        def save(self, records: list[Record]) -> None:
+            saved.append(len(records))
+
+    writer = _Writer(cast("Store", FastStore()), anyio.CapacityLimiter(1))
+    record = Record(Row("a", 1, "f"), failed=False, text=b"a\n")
+    first_is_stored = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(writer.run)
+        for _ in range(5):
+            await writer.put(record, first_is_stored.set)
+            # The writer runs meanwhile.
+            await anyio.lowlevel.checkpoint()
+        await first_is_stored.wait()
+        assert saved == [5]
+        await writer.put(record, lambda: None)
+        writer.finish()
+    assert saved == [5, 1]
 
 
 async def test_a_provider_that_is_not_there_is_told_at_once(batch: Batch) -> None:

@@ -11,7 +11,7 @@ import pytest
 from aitor.batch import InputError, StorageError
 from aitor.batch.journal import Journal, Record
 from aitor.batch.rows import Row
-from aitor.batch.store import Places, Store
+from aitor.batch.store import Store, StoreOptions
 from aitor.errors import ConfigurationError
 
 
@@ -39,7 +39,7 @@ class Desk:
             "journal": str(self.journal),
             "errors": str(self.errors) if apart else None,
         }
-        store = Store(Places(**places | options))
+        store = Store(StoreOptions(**places | options))
         try:
             yield store
         finally:

@@ -137,8 +137,8 @@ def test_a_pace_is_that_of_the_last_seconds() -> None:
 def test_the_line(summary: Summary) -> None:
     summary.in_flight = 3
     assert line(summary, 1_000, 9.88, 1_234.5) == (
-        "12 of 1,000 rows, 9.9 rows/s, 1,234 tokens/s, cost $0.7500 and more, "
-        "3 in flight, 4 failed, 1:40 left"
+        "12 of 1,000 rows, 4 failed, 1:40 left, 9.9 rows/s, 1,234 tokens/s, "
+        "cost $0.7500 and more, 3 in flight"
     )
     assert line(Summary(), None, 0.0, 0.0) == (
         "0 rows, 0.0 rows/s, 0 tokens/s, cost unknown, 0 in flight"

@@ -40,7 +40,7 @@ def held(broker: Broker) -> dict[str, float]:
         "busy": sum(
             actor.settings.workers - actor._free for actor in broker._actors.values()
         ),
-        "backing off": len(broker._backing_off),
+        "backing off": len(broker._delivery._backing_off),
     }
 
 
@@ -103,7 +103,9 @@ def in_the_mailbox() -> Scene:
 
 
 def at_the_door() -> Scene:
-    return Scene(ScriptedProvider(Hang(), workers=1, queue_size=1), "at the door", ahead=2)
+    return Scene(
+        ScriptedProvider(Hang(), workers=1, queue_size=1), "at the door", ahead=2
+    )
 
 
 def at_the_limit() -> Scene:

@@ -126,6 +126,15 @@ def test_a_request_larger_than_half_the_limit_or_all_of_it_goes_once_a_minute(
     assert len(sends) == 21
 
 
+def test_it_need_not_wait_for_starts_that_used_nothing() -> None:
+    bucket = TokenBucket(tokens_per_minute=1_000, burst=0.5)
+    for n in range(3):
+        bucket.cancel(bucket.take(Cost(1, 0.1, 0.2), n * 1.0), n * 1.0)
+    assert bucket.ready_at(Cost(1, 2_000, 0), 10.0) == pytest.approx(
+        2.0 + MINUTE / 2, abs=0.1
+    )
+
+
 def test_the_slowest_dimension_decides_and_nothing_is_taken_before() -> None:
     bucket = TokenBucket(requests_per_minute=60, output_tokens_per_minute=100)
     bucket.take(Cost(1, 5, 50), 0.0)
@@ -136,6 +145,40 @@ def test_the_slowest_dimension_decides_and_nothing_is_taken_before() -> None:
     assert bucket.levels(2.0)["requests"].available == 1.0
     assert bucket.ready_at(Cost(1, 5, 0), 2.0) == 2.0
     assert bucket.reserved == Cost(1, 5, 50)
+
+
+def test_an_answer_holds_for_one_take() -> None:
+    bucket, cost = TokenBucket(requests_per_minute=1), Cost()
+    assert bucket.ready_at(cost, 0.0) == 0.0
+    bucket.take(cost, 0.0)
+    with pytest.raises(ValueError, match="not ready before"):
+        bucket.take(cost, 0.0)
+
+
+def test_an_answer_from_before_a_header_does_not_hold() -> None:
+    bucket, cost = TokenBucket(requests_per_minute=60), Cost()
+    assert bucket.ready_at(cost, 0.0) == 0.0
+    bucket.observe("requests", None, 0, 0.0)
+    with pytest.raises(ValueError, match="not ready before"):
+        bucket.take(cost, 0.0)
+
+
+def test_an_answer_from_before_a_charge_does_not_hold() -> None:
+    bucket, cost = TokenBucket(tokens_per_minute=1_000), Cost(1, 10, 0)
+    reservation = bucket.take(ONE, 0.0)
+    assert bucket.ready_at(cost, 0.0) == 0.0
+    bucket.settle(reservation, Cost(1, 500, 0), 0.0)
+    with pytest.raises(ValueError, match="not ready before"):
+        bucket.take(cost, 0.0)
+
+
+def test_an_answer_from_before_a_slow_down_does_not_hold() -> None:
+    bucket, cost = TokenBucket(requests_per_minute=60), Cost()
+    bucket.take(cost, 0.0)
+    at = bucket.ready_at(cost, 0.0)
+    bucket.slow_down(0.5, until=100.0)
+    with pytest.raises(ValueError, match="not ready before"):
+        bucket.take(cost, at)
 
 
 def test_tokens_count_input_and_output_together() -> None:

@@ -40,6 +40,11 @@ def test_no_more_than_the_maximum_is_saved_up() -> None:
     assert budget.balance(1e9) == 100.0
 
 
+def test_a_clock_that_steps_back_costs_nothing() -> None:
+    budget = RetryBudget(initial=5.0)
+    assert [budget.balance(now) for now in (100.0, 50.0, 100.0)] == [5.0] * 3
+
+
 def test_a_clock_that_steps_back_pays_nothing() -> None:
     budget = RetryBudget(initial=0.0)
     for now in (100.0, 50.0, 100.0, 0.0, 100.0):

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aitor.laws.order import Entry, FairQueue
@@ -231,6 +231,28 @@ def test_who_is_taken_out_in_front_had_the_turn_and_elsewhere_had_not() -> None:
     assert [queue.pop().item for _ in range(4)] == list("baba")
 
 
+def test_who_leaves_from_behind_another_tenant_had_no_turn() -> None:
+    queue: FairQueue[str] = FairQueue()
+    for n in range(6):
+        queue.push("a", tenant="a", tokens=100.0, arrived=float(n))
+    for entry in [
+        queue.push("b", tenant="b", tokens=100.0, arrived=float(n)) for n in range(6)
+    ][:3]:
+        queue.remove(entry)
+    assert [queue.pop().item for _ in range(4)] == list("abab")
+
+
+def test_coming_back_gives_no_one_else_a_better_place() -> None:
+    queue: FairQueue[str] = FairQueue()
+    first = queue.push("a0", tenant="a", tokens=100.0, arrived=0.0)
+    queue.push("a1", tenant="a", tokens=100.0, arrived=5.0)
+    queue.push("b0", tenant="b", tokens=150.0, arrived=1.0)
+    queue.push("b1", tenant="b", tokens=150.0, arrived=2.0)
+    assert queue.pop() is first
+    queue.push("a0", tenant="a", tokens=100.0, arrived=0.0, sequence=first.sequence)
+    assert emptied(queue) == ["b0", "a0", "b1", "a1"]
+
+
 def test_a_storm_of_cancels_leaves_nothing_behind() -> None:
     queue: FairQueue[int] = FairQueue()
     stay = queue.push(-1, tenant="a", arrived=0.0)
@@ -341,8 +363,8 @@ steps = st.lists(
             st.just("push"),
             st.integers(0, 2),
             st.sampled_from("abc"),
-            st.integers(0, 5).map(float),
-            st.integers(0, 40).map(float),
+            st.integers(0, 9).map(float),
+            st.integers(0, 9).map(float),
         ),
         st.just(("pop",)),
         st.tuples(st.just("remove"), st.integers(0, 100)),
@@ -352,6 +374,7 @@ steps = st.lists(
 )
 
 
+@settings(max_examples=300)
 @given(steps)
 def test_the_order_is_the_documented_one(script: list[tuple[object, ...]]) -> None:
     queue: FairQueue[int] = FairQueue(aging=10.0)

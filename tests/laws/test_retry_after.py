@@ -48,6 +48,8 @@ def test_seconds_and_dates_are_understood(value: str, seconds: float) -> None:
         "Sun, 06 Nov 1994 08:00:00 GMT",
         "Sun, 06 Nov 99999 08:50:07 GMT",
         "Sun, 99 Nov 1994 99:99:99 GMT",
+        "Sun, 06 Nov 99999999999 08:50:07 GMT",
+        "Sun, 06 Nov 1994 08:50:07 +99999999999999999999",
     ],
 )
 def test_what_is_no_wait_is_not_said(value: str) -> None:

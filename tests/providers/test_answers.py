@@ -209,6 +209,31 @@ async def test_a_streamed_completion_is_put_together(wire: FakeWire) -> None:
 
 
 @pytest.mark.anyio
+async def test_whatever_else_a_completion_holds_is_put_together_too(
+    wire: FakeWire,
+) -> None:
+    first = chunk("a", delta={"function_call": {"name": "f", "arguments": "{"}})
+    first["choices"][0]["logprobs"] = {"content": [{"token": "a"}], "refusal": None}
+    second = chunk(
+        delta={
+            "content": [{"type": "text", "text": "b"}],
+            "function_call": {"arguments": "}"},
+            "annotations": [{"type": "url_citation"}],
+            "refusal": "no",
+        }
+    )
+    second["choices"][0]["logprobs"] = {"content": [{"token": "b"}]}
+    wire.stream(first, second, chunk(delta={"refusal": "pe"}, finish="stop"), "[DONE]")
+    answer = await ask(provider("chat", **LIMITED))
+    assert (answer.text, answer.finish_reason) == ("ab", "refusal")
+    assert answer.message["function_call"] == {"name": "f", "arguments": "{}"}
+    assert answer.message["annotations"] == [{"type": "url_citation"}]
+    assert answer.message["refusal"] == "nope"
+    logprobs = answer.body["choices"][0]["logprobs"]
+    assert logprobs["content"] == [{"token": "a"}, {"token": "b"}]
+
+
+@pytest.mark.anyio
 async def test_choices_grow_side_by_side(wire: FakeWire) -> None:
     def of(index: int, content: str | None, finish: str | None = None) -> Any:
         delta = {} if content is None else {"content": content}
@@ -251,6 +276,9 @@ async def test_a_streamed_message_is_put_together(wire: FakeWire) -> None:
         start(1, type="text", text=""),
         delta(1, type="text_delta", text="Hel"),
         delta(1, type="text_delta", text="lo"),
+        delta(1, type="citations_delta", citation={"cited_text": "x"}),
+        delta(1, type="something_new"),
+        delta(9, type="text_delta", text="of no block"),
         start(2, type="tool_use", id="toolu_1", name="add", input={}),
         delta(2, type="input_json_delta", partial_json='{"a"'),
         delta(2, type="input_json_delta", partial_json=":1}"),
@@ -274,6 +302,7 @@ async def test_a_streamed_message_is_put_together(wire: FakeWire) -> None:
     assert answer.message["thinking_blocks"] == [
         {"type": "thinking", "thinking": "Hm.", "signature": "sig"}
     ]
+    assert answer.body["content"][1]["citations"] == [{"cited_text": "x"}]
 
 
 @pytest.mark.anyio

@@ -280,6 +280,15 @@ async def test_the_most_a_model_writes_is_remembered(wire: FakeWire) -> None:
 
 
 @pytest.mark.anyio
+async def test_a_parameter_cannot_stand_for_the_model(wire: FakeWire) -> None:
+    """What is reserved and counted is for the model that the provider was asked for."""
+    wire.answer(completion())
+    await ask(openai(parameters={"model": "other", "messages": []}))
+    assert wire.body["model"] == "gpt-4.1"
+    assert wire.body["messages"] == [{"role": "user", "content": "Hi"}]
+
+
+@pytest.mark.anyio
 async def test_a_known_parameter_is_dropped_and_told_once(wire: FakeWire) -> None:
     wire.answer(completion())
     provider = openai(model="gpt-5.5", temperature=0.7)
@@ -373,6 +382,15 @@ def test_trouble_is_seen_before_it_comes() -> None:
     assert "is gone since 2026-10-23" in openai(model="gpt-4").check()[0]
     assert openai().check()[0].startswith("'model' = 'gpt-4.1' retires on 2027-01-14")
     assert openai(model="gpt-9", temperature=0.7).check() == []
+    claude = AnthropicProvider(
+        api_key="k", model="claude-new", frequency_penalty=0.5, on_unsupported="pass"
+    )
+    assert claude.check() == [
+        (
+            "'claude-new' does not take 'frequency_penalty': it is sent all the same "
+            "(see 'on_unsupported')"
+        )
+    ]
 
 
 def test_the_window_is_told_where_it_is_known() -> None:

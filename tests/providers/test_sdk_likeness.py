@@ -204,6 +204,15 @@ async def test_a_callers_own_client_carries_requests_and_stays_open() -> None:
     assert {request.headers["authorization"] for request in seen} == {"Bearer sk-own"}
 
 
+def test_a_key_of_the_environment_stays_out_of_a_callers_own_client(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-env")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-env")
+    for provider, _ in clients(played(answered)[0]):
+        assert provider.settings.api_key is None
+
+
 @pytest.mark.anyio
 async def test_an_sdk_client_makes_no_second_try() -> None:
     limited = httpx2.Response(429, json={"error": {"code": "slow_down"}})

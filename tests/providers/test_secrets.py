@@ -48,6 +48,7 @@ ECHOES: list[Any] = [
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 422, 429, 500, 529])
 @pytest.mark.parametrize("echo", ECHOES)
 async def test_an_echo_gets_nowhere(wire: FakeWire, status: int, echo: Any) -> None:

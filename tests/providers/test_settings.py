@@ -70,6 +70,7 @@ def test_there_are_no_more_workers_than_connections() -> None:
         ({"api": "completions"}, "'api' = 'completions'"),
         ({"rules": {"m": {"sampling_": "x"}}}, "rules.'m': unknown key 'sampling_'"),
         ({"rules": {"m": {"api": "x"}}}, "rules.'m': 'api' = 'x'"),
+        ({"rules": {"m": {"sampling": "nevr"}}}, "rules.'m': 'sampling' = 'nevr'"),
         ({"transport": "carrier pigeon"}, "'transport' = 'carrier pigeon'"),
     ],
 )

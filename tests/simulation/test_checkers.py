@@ -1,4 +1,4 @@
-"""Checkers that cannot fail prove nothing: each is shown a history that breaks its rule."""
+"""Checkers that cannot fail prove nothing: each is shown a forged history."""
 
 import math
 

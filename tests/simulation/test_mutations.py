@@ -2,7 +2,7 @@
 Does the simulation find anything? Guards of the broker are broken on purpose.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,9 +11,10 @@ from aitor.broker.actor import Actor
 from aitor.broker.envelope import Call, State
 from aitor.broker.mailbox import Mailbox
 from aitor.laws.breaker import CircuitBreaker
+from aitor.laws.bucket import TokenBucket
 from aitor.laws.budget import RetryBudget
-from aitor.laws.meter import Meter
-from aitor.testing.simulator import Phase, Plan, Script, check, run
+from aitor.testing.simulator import Phase, Plan, Script, check, run, shrink
+from aitor.testing.simulator.__main__ import main
 
 FAULTS = (
     Phase("throttle", 0.0, 8.0, "a", 0.3),
@@ -42,6 +43,22 @@ SCRIPT = Script(
     calm=16.0,
 )
 
+OUTAGE = Script(
+    seed=3,
+    providers={
+        "a": {
+            "latency": 0.3,
+            "limits": "a",
+            "retry_delay": 0.1,
+            "breaker": {"failures": 10_000},
+        },
+    },
+    limits={"a": {}},
+    plans=tuple(Plan(number, 0.05 * number) for number in range(200)),
+    phases=(Phase("all_dead", 0.0, 20.0),),
+    calm=20.0,
+)
+
 
 def nobody_waits_at_the_door(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Mailbox, "full", False)
@@ -52,7 +69,7 @@ def pauses_are_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 
 def limits_are_forgotten(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Meter, "wait", lambda *_: 0.0)
+    patch.setattr(TokenBucket, "_schedule", lambda *_: -1e9)
 
 
 def circuits_let_probes_through_at_once(patch: pytest.MonkeyPatch) -> None:
@@ -92,14 +109,6 @@ def who_leaves_keeps_the_place(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Actor, "_withdraw", withdraw_nothing)
 
 
-def who_moves_in_from_the_door_is_passed_over(patch: pytest.MonkeyPatch) -> None:
-    def waiting(mailbox: Mailbox) -> Iterator[Call]:
-        yield from [entry.item for entry in mailbox._queue]
-        yield from list(mailbox._door)
-
-    patch.setattr(Mailbox, "waiting", waiting)
-
-
 def nobody_has_a_deadline(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Call, "ring_at", lambda *_: None)
 
@@ -119,8 +128,9 @@ MUTATIONS: dict[Mutation, set[int]] = {
 }
 
 
-def test_a_broker_that_is_whole_breaks_nothing() -> None:
-    assert not check(run(SCRIPT))
+@pytest.mark.parametrize("script", [SCRIPT, OUTAGE], ids=["script", "outage"])
+def test_a_broker_that_is_whole_breaks_nothing(script: Script) -> None:
+    assert not check(run(script))
 
 
 @pytest.mark.parametrize("mutate", MUTATIONS, ids=lambda mutate: mutate.__name__)
@@ -128,5 +138,32 @@ def test_a_broken_guard_is_noticed(
     mutate: Mutation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mutate(monkeypatch)
-    broken = {violation.rule for violation in check(run(SCRIPT))}
+    script = OUTAGE if mutate is retries_are_free else SCRIPT
+    broken = {violation.rule for violation in check(run(script))}
     assert MUTATIONS[mutate] <= broken
+
+
+def test_a_script_that_breaks_a_rule_is_made_smaller(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nobody_waits_at_the_door(monkeypatch)
+    smaller = shrink(SCRIPT, 9, runs=150)
+    assert 9 in {violation.rule for violation in check(run(smaller))}
+    assert len(smaller.plans) < 10
+    assert not smaller.phases
+
+
+def test_the_command_reports_seed_script_and_history(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["--seeds", "0:1", "--requests", "100", "--shrink", "30"]
+    assert main(asked) == 0
+    assert "0 seeds broke a rule" in capsys.readouterr().out
+    limits_are_forgotten(monkeypatch)
+    pauses_are_forgotten(monkeypatch)
+    nobody_waits_at_the_door(monkeypatch)
+    assert main(["--seeds", "0:3", *asked[2:]]) == 1
+    said = capsys.readouterr().out
+    assert "broke rules" in said
+    assert "the smallest script" in said
+    assert "Final" in said

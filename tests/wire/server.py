@@ -19,7 +19,13 @@ import anyio
 from anyio.abc import ByteStream, SocketAttribute, SocketStream
 from anyio.streams.tls import TLSStream
 
-__all__ = ("Server", "Step", "Then", "answer", "serve")
+__all__ = ("CHUNKED", "HEAD", "Server", "Step", "Then", "answer", "serve")
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
+"""The head of an answer of ten bytes."""
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+"""The head of an answer in chunks."""
 
 
 class Then(Enum):

@@ -1,23 +1,41 @@
 """The wires under test, opened alike."""
 
+import traceback
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import anthropic
+import anyio
 import httpx2
 import openai
+import pytest
+from tests.wire.server import Server, serve
 
+from aitor.errors import LLMError
 from aitor.wire import Wire, WireSettings, open_wire
 from aitor.wire.sdk import SDKWire
 
-__all__ = ("CANARY", "OURS", "WIRES", "Answer", "ask", "connect")
+__all__ = (
+    "CANARY",
+    "OURS",
+    "Answer",
+    "ask",
+    "connect",
+    "every_wire",
+    "failure_of",
+    "our_wires",
+    "pair",
+)
 
 OURS = ("pyqwest", "httpx2")
 """Wires with a pool of their own."""
 
 WIRES = (*OURS, "openai", "anthropic")
 """All of them; the SDKs come with their usual two retries, to be declined."""
+
+every_wire = pytest.mark.parametrize("kind", WIRES)
+our_wires = pytest.mark.parametrize("kind", OURS)
 
 CANARY = "sk-canary-7e57"
 """The key, which nobody may ever see in a text of ours."""
@@ -49,3 +67,27 @@ async def ask(wire: Wire, body: bytes = b'{"a": 1}', **headers: str) -> Answer:
     async with wire.post("/echo", body, sent or None) as response:
         pieces = [piece async for piece in response]
         return response.status, response.headers, b"".join(pieces)
+
+
+@asynccontextmanager
+async def pair(
+    kind: str, server: Server, scheme: str = "http", **settings: Any
+) -> AsyncIterator[Wire]:
+    """Run *server* and a wire to it; ten seconds are a watchdog and no more."""
+    with anyio.fail_after(10):
+        async with serve(server):
+            url = f"{scheme}://127.0.0.1:{server.port}"
+            async with connect(kind, url, **settings) as wire:
+                yield wire
+
+
+async def failure_of(wire: Wire) -> LLMError:
+    """Post once, and return the error that must come, checked for the key."""
+    with pytest.raises(LLMError) as caught:
+        await ask(wire)
+    error = caught.value
+    told = [*traceback.format_exception(error), repr(error), repr(vars(error))]
+    assert CANARY not in "".join(told)
+    assert error.__cause__ is None
+    assert error.__context__ is None
+    return error

@@ -9,7 +9,16 @@ counts, so the same call goes on where the last one ended, whatever ended it.
 
 from aitor.batch.cost import Prices
 from aitor.batch.errors import InputError, StorageError
+from aitor.batch.identity import identity
 from aitor.batch.run import run_batch
 from aitor.batch.summary import Served, Summary
 
-__all__ = ("InputError", "Prices", "Served", "StorageError", "Summary", "run_batch")
+__all__ = (
+    "InputError",
+    "Prices",
+    "Served",
+    "StorageError",
+    "Summary",
+    "identity",
+    "run_batch",
+)

@@ -125,15 +125,15 @@ class Journal:
             raise ConfigurationError(
                 f"the journal {path} cannot be opened ({error}); see --journal"
             ) from error
-        try:
-            self._prepare()
-        except BaseException:
-            self._database.close()
-            raise
         self._apart = False
         self._number = 0
         self._stops: dict[int, int] = {}
-        self._count()
+        try:
+            self._prepare()
+            self._count()
+        except BaseException:
+            self._database.close()
+            raise
 
     def _prepare(self) -> None:
         run = self._database.execute
@@ -195,9 +195,10 @@ class Journal:
             accept: Keep answers that were got with others.
 
         Raises:
-            ConfigurationError: Naming the settings that differ.
+            ConfigurationError: Naming the settings that differ, or one that is no
+                JSON.
         """
-        now = {name: _hash(value) for name, value in settings.items()}
+        now = {name: _hash(name, value) for name, value in settings.items()}
         old = dict(self._database.execute("SELECT name, hash FROM settings"))
         differ = sorted(
             name for name in now.keys() | old.keys() if now.get(name) != old.get(name)
@@ -393,6 +394,12 @@ class Journal:
         self._database.execute(query, (name, value))
 
 
-def _hash(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True)
+def _hash(name: str, value: Any) -> str:
+    try:
+        text = json.dumps(value, sort_keys=True)
+    except (TypeError, ValueError):
+        raise ConfigurationError(
+            f"'{name}' must be what JSON can hold, so that a later run can tell "
+            f"whether it is the same; it is a {type(value).__name__}"
+        ) from None
     return hashlib.sha256(text.encode()).hexdigest()

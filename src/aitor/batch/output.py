@@ -39,7 +39,7 @@ class OutputFile:
     """
 
     def __init__(self, path: str, number: int) -> None:
-        self.path = path
+        self.path = "standard output" if path == STDOUT else path
         self._number = number
         try:
             self._descriptor = _open(path)

@@ -62,10 +62,14 @@ async def show_progress(
         limit: Most rows that are taken.
     """
     pace = Pace()
-    columns = BarColumn(bar_width=24), TextColumn("{task.description}")
+    columns = BarColumn(bar_width=16), TextColumn("{task.description}")
     # Without a thread of its own, which would read the numbers while they change.
     with Progress(
-        *columns, console=console, auto_refresh=False, transient=True
+        *columns,
+        console=console,
+        auto_refresh=False,
+        transient=True,
+        redirect_stdout=False,
     ) as progress:
         task = progress.add_task("", total=None)
         while True:
@@ -95,17 +99,17 @@ def line(
     summary: Summary, total: int | None, rows_a_second: float, tokens_a_second: float
 ) -> str:
     """Return the line."""
-    parts = [
-        f"{summary.ended:,}" + (f" of {total:,} rows" if total else " rows"),
+    parts = [f"{summary.ended:,}" + (f" of {total:,} rows" if total else " rows")]
+    if total and rows_a_second > 0:
+        parts.append(f"{duration((total - summary.ended) / rows_a_second)} left")
+    parts += [
         f"{rows_a_second:,.1f} rows/s",
         f"{tokens_a_second:,.0f} tokens/s",
         f"cost {cost_in_words(summary.total)}",
         f"{summary.in_flight:,} in flight",
     ]
     if failed := summary.failed + summary.earlier_failed:
-        parts.append(f"{failed:,} failed")
-    if total and rows_a_second > 0:
-        parts.append(f"{duration((total - summary.ended) / rows_a_second)} left")
+        parts.insert(1, f"{failed:,} failed")
     return ", ".join(parts)
 
 

@@ -2,15 +2,15 @@
 Run a batch: rows out of a file, through a broker, records into another.
 
 Three things happen at once. The broker pulls rows as it has room for them; what
-comes back is handed to a writer; and the writer stores whatever has gathered while
-it stored the group before. So groups are small when rows come slowly and large when
-they come fast, no row waits for the disk on its way, and there is no timer. In
-memory is what is in flight, two groups of records and a piece of the input.
+comes back is handed to a writer; and the writer stores what has gathered, a group at
+a time, so that no row waits for the disk on its way. In memory is what is in flight,
+two groups of records and a piece of the input.
 """
 
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -24,9 +24,9 @@ from aitor.batch.output import STDOUT
 from aitor.batch.record import answered, failed
 from aitor.batch.rows import Row
 from aitor.batch.source import Source
-from aitor.batch.store import Places, Store
+from aitor.batch.store import Store, StoreOptions
 from aitor.batch.summary import Summary
-from aitor.errors import BadRequestError, ConfigurationError
+from aitor.errors import AccountError, BadRequestError, ConfigurationError
 from aitor.messages import Reply, Request
 from aitor.outcomes import Outcome
 
@@ -43,6 +43,13 @@ DELIVERY = {"max_in_flight", "timeout", "priority", "tenant"}
 
 GROUP = 256
 """Most records that wait to be stored; while there are as many, no more are taken."""
+
+GATHER = 0.05
+"""
+Seconds that a group gathers unless it is full before. Waiting for the disk after
+each record would cost more than all the rest of a row; what a kill may lose by
+gathering is little beside what is in flight.
+"""
 
 
 async def run_batch(
@@ -65,7 +72,7 @@ async def run_batch(
     """
     Have every row of *source* answered, each once, and write the records down.
 
-    Run it again after whatever ended it, and it goes on: a row whose record is
+    Call it again after whatever ended it, and it goes on: a row whose record is
     stored is not asked again. A row that fails is a record as well. At the end
     *output*, together with *errors*, holds exactly one record for each row.
 
@@ -78,8 +85,8 @@ async def run_batch(
         journal: What makes it safe; by default *output* with `.journal` added. For
             the standard output there is none unless it is given.
         errors: Where records of failed rows go; by default to *output*.
-        settings: By name, what else can change an answer, such as the providers'
-            models. Answers got with other settings are not mixed with these.
+        settings: By name, what else can change an answer; see `identity`. Answers
+            got with other settings are not mixed with these.
         restart: Forget all that is stored and begin anew.
         retry_failed: Run the rows again that failed in an earlier run. Their old
             records are taken out of the files before anything is sent.
@@ -99,47 +106,55 @@ async def run_batch(
         InputError: If two rows have one name, or a row asks for something else than
             it did when its record was stored. What was in flight is stored.
         StorageError: If the disk is full. What is stored is intact.
+        AccountError: If no provider takes its account any more (key, purse). No row
+            would be answered until a human acts, so none has failed.
     """
     if journal is None and os.fspath(output) != STDOUT:
         journal = f"{os.fspath(output)}.journal"
-    places = Places(
+    changing = {name: asking[name] for name in asking.keys() - DELIVERY}
+    options = StoreOptions(
         output=os.fspath(output),
         errors=None if errors is None else os.fspath(errors),
         journal=None if journal is None else os.fspath(journal),
-        settings={
-            **(settings or {}),
-            **{name: given for name, given in asking.items() if name not in DELIVERY},
-        },
+        settings={**(settings or {}), **changing},
         restart=restart,
         retry_failed=retry_failed,
         accept_changes=accept_changes,
     )
-    _check_apart(os.fspath(source), places)
+    _check_apart(os.fspath(source), options)
     summary = summary or Summary()
-    stop = stop or anyio.Event()
     began = anyio.current_time()
-    turns = anyio.CapacityLimiter(1)
-    rows = Source(os.fspath(source), limit)
     try:
-        store = await to_thread.run_sync(Store, places, limiter=turns)
-        try:
-            summary.notes += store.notes
-            await _Run(rows, store, turns, summary, stop, cost).run(broker, asking)
-        finally:
-            summary.seconds = anyio.current_time() - began
-            with anyio.CancelScope(shield=True):
-                await to_thread.run_sync(store.close, limiter=turns)
+        async with _opened(os.fspath(source), limit, options) as (rows, store):
+            run = _Run(rows, store, summary, stop or anyio.Event(), cost)
+            await run.run(broker, asking)
     finally:
-        rows.close()
+        summary.seconds = anyio.current_time() - began
     return summary
 
 
-def _check_apart(source: str, places: Places) -> None:
+@asynccontextmanager
+async def _opened(
+    source: str, limit: int | None, options: StoreOptions
+) -> AsyncIterator[tuple[Source, Store]]:
+    rows = Source(source, limit)
+    try:
+        store = await to_thread.run_sync(Store, options)
+        try:
+            yield rows, store
+        finally:
+            with anyio.CancelScope(shield=True):
+                await to_thread.run_sync(store.close)
+    finally:
+        rows.close()
+
+
+def _check_apart(source: str, options: StoreOptions) -> None:
     given = {
         "the input": source,
-        "--output": places.output,
-        "--errors": places.errors,
-        "--journal": places.journal,
+        "--output": options.output,
+        "--errors": options.errors,
+        "--journal": options.journal,
     }
     seen: dict[Path, str] = {}
     for role, name in given.items():
@@ -157,23 +172,24 @@ class _Run:
         self,
         source: Source,
         store: Store,
-        turns: anyio.CapacityLimiter,
         summary: Summary,
         stop: anyio.Event,
         cost: Cost | None,
     ) -> None:
         self._source = source
         self._store = store
-        self._turns = turns
         self._summary = summary
         self._stop = stop
         self._cost = cost
-        self._writer = _Writer(store, turns)
+        # Reading and writing share the store, and take turns.
+        self._turns = anyio.CapacityLimiter(1)
+        self._writer = _Writer(store, self._turns)
         self._rows: deque[Row] = deque()
         self._sent = 0
         # By position in what the broker pulled: the row, and when it was pulled.
         self._flying: dict[int, tuple[Row, float]] = {}
         summary.bytes_in_all = source.size
+        summary.notes += store.notes
 
     async def run(self, broker: "Broker", asking: Mapping[str, Any]) -> None:
         """Carry the batch to its end, or until it is stopped."""
@@ -239,6 +255,8 @@ class _Run:
         if error is not None and error.outcome is Outcome.CANCELLED:
             # The broker closed under it: it has no outcome, and is pending still.
             return
+        if isinstance(error, AccountError) and _by_account_alone(error):
+            raise error
         row, since = self._flying.pop(result.index)
         seconds = anyio.current_time() - since
         if error is not None:
@@ -261,6 +279,11 @@ class _Run:
         await self._writer.put(record, partial(self._summary.count_failure, error))
 
 
+def _by_account_alone(error: AccountError) -> bool:
+    """Return whether nothing but accounts kept a row from its answer."""
+    return all(attempt.outcome is Outcome.ACCOUNT for attempt in error.attempts)
+
+
 class _Writer:
     """
     Stores records, a group at a time; a row counts once it is stored.
@@ -274,6 +297,7 @@ class _Writer:
         self._turns = turns
         self._group: list[tuple[Record, Callable[[], None]]] = []
         self._some = anyio.Event()
+        self._enough = anyio.Event()
         self._room = anyio.Event()
         self._finished = False
 
@@ -289,17 +313,22 @@ class _Writer:
             await self._room.wait()
         self._group.append((record, stored))
         self._some.set()
+        if len(self._group) == GROUP:
+            self._enough.set()
 
     def finish(self) -> None:
         """Say that nothing more comes."""
         self._finished = True
         self._some.set()
+        self._enough.set()
 
     async def run(self) -> None:
         """Store until `finish` was called and everything is stored."""
         try:
             while self._group or not self._finished:
                 await self._some.wait()
+                with anyio.move_on_after(GATHER):
+                    await self._enough.wait()
                 await self._save()
         finally:
             with anyio.CancelScope(shield=True):
@@ -308,6 +337,7 @@ class _Writer:
     async def _save(self) -> None:
         group, self._group = self._group, []
         self._some = anyio.Event()
+        self._enough = anyio.Event()
         self._room.set()
         self._room = anyio.Event()
         if group:

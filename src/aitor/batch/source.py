@@ -92,6 +92,7 @@ class Source:
         while self._lines and len(rows) < ROWS:
             self._line += 1
             text = self._lines.popleft()
+            self.bytes_read += len(text) + 1
             if self._line == 1:
                 text = text.removeprefix(BOM)
             if text and not text.isspace():
@@ -107,7 +108,6 @@ class Source:
                 f"the input {self.name} cannot be read ({error.strerror}); what is "
                 f"stored is intact: see to that, and run the same command again"
             ) from error
-        self.bytes_read += len(data)
         self._exhausted = not data
         # A line may be larger than many pieces, so those are joined once only.
         self._rest.append(data)

@@ -3,8 +3,10 @@ Journal and files as one: what was saved here is saved for good.
 
 The order is what makes it safe. A group of records is committed to the journal
 first and copied to the files afterwards, and the next run begins by making good
-whatever copy was not finished. No instant exists at which a record is in a file
-and not in the journal, so none is ever taken back, and none is ever twice there.
+whatever copy was not finished. So no record is in a file before it is safe, none is
+taken back after a crash, and none is twice there. Only what a user asks for takes
+records out; the journal then says that the files are to be written anew, until they
+have been.
 """
 
 import sqlite3
@@ -18,11 +20,11 @@ from aitor.batch.journal import ERRORS, OUTPUT, Admitted, Journal, Record
 from aitor.batch.output import OutputFile
 from aitor.batch.rows import Row
 
-__all__ = ("Places", "Store")
+__all__ = ("Store", "StoreOptions")
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class StoreOptions:
     """
     Where a batch keeps what it gets.
 
@@ -51,7 +53,7 @@ class Store:
     What a run of a batch has open. One thread at a time may use it.
 
     Args:
-        places: Where to keep what.
+        options: Where to keep what.
 
     Raises:
         ConfigurationError: If another run has it open, or something there was
@@ -59,39 +61,39 @@ class Store:
         StorageError: If it cannot be written.
     """
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, options: StoreOptions) -> None:
         self.notes: list[str] = []
         self._files: list[OutputFile] = []
-        with _disk(places.journal):
-            self._journal = Journal(places.journal or "")
+        with _disk(options.journal):
+            self._journal = Journal(options.journal or "")
         try:
-            self._open(places)
+            self._open(options)
         except BaseException:
             self.close()
             raise
 
-    def _open(self, places: Places) -> None:
+    def _open(self, options: StoreOptions) -> None:
         journal = self._journal
-        self._files.append(OutputFile(places.output, OUTPUT))
-        if places.errors is not None:
-            self._files.append(OutputFile(places.errors, ERRORS))
+        self._files.append(OutputFile(options.output, OUTPUT))
+        if options.errors is not None:
+            self._files.append(OutputFile(options.errors, ERRORS))
         # The files are looked at before anything is decided that overwrites them:
         # where a wrong name was given, what is there stays.
         if not journal.rewrite:
             for file in self._files:
                 self._follow(file)
-        with _disk(places.journal):
-            if places.restart:
+        with _disk(options.journal):
+            if options.restart:
                 journal.clear()
-            journal.settle(places.settings, accept=places.accept_changes)
+            journal.settle(options.settings, accept=options.accept_changes)
             journal.arrange(
-                apart=places.errors is not None, retry_failed=places.retry_failed
+                apart=options.errors is not None, retry_failed=options.retry_failed
             )
         for file in self._files:
             if journal.rewrite or file.is_stream:
                 with _disk(file.path):
                     file.rewrite(journal)
-        with _disk(places.journal):
+        with _disk(options.journal):
             journal.rewritten()
 
     def _follow(self, file: OutputFile) -> None:

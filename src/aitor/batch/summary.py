@@ -64,7 +64,7 @@ class Summary:
         succeeded: Rows that were answered in this run.
         failed: Rows that failed in this run.
         in_flight: Rows that were handed to the broker and have no record yet.
-        bytes_read: Bytes of the input that were read.
+        bytes_read: Bytes of the lines that were read so far.
         bytes_in_all: The length of the input; None for a pipe.
         finished: Whether every row of the input has its record.
         seconds: How long the run took; 0.0 until it has ended.

@@ -18,26 +18,25 @@ exit passes. And the mailbox is looked at again whenever something was given bac
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import partial
 from random import Random
 
 import anyio
 
+from aitor.broker.costs import Costs, crash_of
 from aitor.broker.envelope import Call, State
+from aitor.broker.exchange import exchange
 from aitor.broker.ledger import Ledger
 from aitor.broker.limit import Limit
 from aitor.broker.mailbox import Mailbox
-from aitor.broker.policy import POLICIES, Charge
+from aitor.broker.policy import POLICIES
 from aitor.broker.statistics import ProviderStatistics
+from aitor.broker.waits import Cause, WaitClock
 from aitor.errors import (
-    AttemptTimeoutError,
     BrokerClosedError,
     CircuitOpenError,
-    ConnectionFailedError,
     DeadlineExceededError,
     LLMError,
     PausedError,
-    ProviderCrashError,
     QueueFullError,
     RateLimitError,
 )
@@ -51,16 +50,16 @@ from aitor.events import (
 from aitor.laws.backoff import Backoff
 from aitor.laws.breaker import CircuitBreaker, CircuitState
 from aitor.laws.bucket import NO_COST, Cost
-from aitor.laws.estimate import Estimator, ServiceTime
+from aitor.laws.estimate import ServiceTime
 from aitor.laws.retry_after import read_limits
-from aitor.messages import Answer, Attempt, Request, Usage, Waits
+from aitor.messages import Answer, Attempt, Waits
 from aitor.outcomes import Outcome
 from aitor.providers.base import Provider
 
-__all__ = ("Actor", "crash_of")
+__all__ = ("Actor",)
 
-WORKER, RATE, PAUSE, CIRCUIT = range(4)
-"""What the head of the mailbox may be waiting for."""
+SHORTEST_PAUSE = 0.1
+"""Seconds to wait at least when a server asks for a pause and does not say how long."""
 
 RAMP_CODES = frozenset({"slow_down", "ramp_limit_exceeded"})
 """Codes by which a vendor says that traffic grew too fast, not that it is too much."""
@@ -103,6 +102,7 @@ class Actor:
         self.provider = provider
         self.settings = settings
         self.limit = limit
+        self.costs = Costs(provider)
         self.backoff = Backoff(
             settings.retry_delay, settings.backoff_factor, settings.max_retry_delay
         )
@@ -120,36 +120,18 @@ class Actor:
         self._mailbox = Mailbox(settings.queue_size, weights or {})
         self._free = settings.workers
         self._running: set[Call] = set()
-        self._estimator = Estimator()
         self._service = ServiceTime()
         self._throttled = 0  # 429s in a row
         self._restarted = -math.inf
         self._aborted = False
         self._circuit = CircuitState.CLOSED
         self._generation = self.breaker.generation
-        # Seconds that the head of the mailbox has waited for each cause, ever; a
-        # call's own waits are the difference between its start and its arrival.
-        self._waited = [0.0, 0.0, 0.0, 0.0]
-        self._cause = WORKER
-        self._since = math.inf
+        self._clock = WaitClock()
         limit.join(self)
         provider.name = name
         provider.on_drop = emit
 
     # Asking.
-
-    def cost_of(self, request: Request, guess: float) -> Cost:
-        """
-        Return what *request* is expected to take from the limit.
-
-        Args:
-            request: What is asked.
-            guess: The tokens it puts in, as its provider guesses them.
-        """
-        provider = self.provider
-        model = provider.model_of(request) or ""
-        output = self._estimator.output(model, provider.output_limit(request))
-        return Cost(1, guess * self._estimator.input_ratio, output)
 
     def open(self, now: float) -> bool:
         """Whether the circuit would let nothing through at *now*."""
@@ -207,7 +189,7 @@ class Actor:
                 f"(see 'queue_size' and 'workers')",
                 provider=self.name,
             )
-        call.mark = self._waits_until(now)
+        call.mark = self._clock.mark(now)
         call.wake = anyio.Event()
         self._mailbox.put(call)
         self._dispatch(now)
@@ -220,17 +202,11 @@ class Actor:
             LLMError: Of the class that says what happened.
         """
         if call.wake is not None:
-            await self._wait(call)
+            await self._started(call)
         answer: Answer | None = None
         error: LLMError | None = None
-        call.scope = anyio.CancelScope(deadline=self._time_limit(call))
-        if self._aborted:
-            call.scope.cancel()
         try:
-            with call.scope:
-                answer = await self._exchange(call)
-            if answer is None:
-                error = self._cut_off(call)
+            answer = await exchange(call, self.provider)
         except LLMError as caught:
             error = caught
         except Exception as caught:  # noqa: BLE001  # whatever a provider's code does
@@ -242,41 +218,9 @@ class Actor:
             raise error
         return answer
 
-    async def _exchange(self, call: Call) -> Answer:
-        progress = partial(self._progressed, call)
-        try:
-            answer = await self.provider.complete(call.request, progress)
-        except ConnectionFailedError as error:
-            if not error.unused:
-                raise
-            # The server had closed a kept-alive connection before it can have read
-            # anything: sending again, once and at once, is the same try.
-            answer = await self.provider.complete(call.request, progress)
-        if not isinstance(answer, Answer):
-            raise TypeError(f"an Answer was expected, not {type(answer).__name__}")
-        return answer
-
-    def _time_limit(self, call: Call) -> float:
-        """Return when *call* ends unless content comes in before."""
-        limit = min(call.envelope.deadline, call.started + self.settings.timeout)
-        first = self.settings.first_token_timeout
-        return limit if first is None else min(limit, call.started + first)
-
-    def _progressed(self, call: Call) -> None:
-        """Move the time limit of *call*: content came in."""
-        call.progressed = True
-        settings = self.settings
-        if settings.idle_timeout is None and settings.first_token_timeout is None:
-            return
-        limit = min(call.envelope.deadline, call.started + settings.timeout)
-        if settings.idle_timeout is not None:
-            limit = min(limit, anyio.current_time() + settings.idle_timeout)
-        if call.scope is not None:
-            call.scope.deadline = limit
-
     # Waiting.
 
-    async def _wait(self, call: Call) -> None:
+    async def _started(self, call: Call) -> None:
         envelope = call.envelope
         try:
             while call.state is State.WAITING:
@@ -330,6 +274,8 @@ class Actor:
         """Let whoever may start do so; something was given back."""
         if self._mailbox:
             self._dispatch(now)
+        else:
+            self.limit.leave_line(self, now)
 
     def _dispatch(self, now: float) -> None:
         mailbox = self._mailbox
@@ -343,28 +289,27 @@ class Actor:
                     call.wake.set()
             else:
                 return
-        self._wait_for(None, math.inf, now)
+        self._clock.stop(now)
         self.limit.leave_line(self, now)
 
     def _start(self, call: Call, now: float) -> bool:
         """Take worker, tokens and circuit for *call*, all of them or none."""
         if not self._free:
             self.limit.leave_line(self, now)
-            return self._wait_for(call, math.inf, now, WORKER)
+            return self._wait(call, Cause.WORKER, math.inf, now)
         bucket = self.limit.bucket
         ready = bucket.ready_at(call.cost, now)
         if ready > now or not self.limit.turn_of(self):
             self.limit.stand_in_line(self)
-            cause = PAUSE if bucket.held_until > now else RATE
-            when = ready if ready > now else math.inf
-            return self._wait_for(call, when, now, cause)
+            cause = Cause.PAUSE if bucket.held_until > now else Cause.RATE
+            return self._wait(call, cause, ready if ready > now else math.inf, now)
         ticket = self.breaker.admit(now)
         if ticket is None:
             # Where no time is known, the next call to end will tell.
             retry_at = self.breaker.retry_at(now)
             when = retry_at if retry_at > now else math.inf
             self.limit.leave_line(self, now)
-            return self._wait_for(call, when, now, CIRCUIT)
+            return self._wait(call, Cause.CIRCUIT, when, now)
         if self.breaker.generation != self._generation:
             self._circuit_changed(now, None)
         call.reservation = bucket.take(call.cost, now)
@@ -374,39 +319,17 @@ class Actor:
         call.state = State.RUNNING
         call.started = now
         if call.mark or call.envelope.backoff:
-            call.waits = self._waits_of(call, now)
+            call.waits = self._clock.since(call.mark, now, call.envelope.backoff)
+            call.envelope.backoff = 0.0
         self.limit.leave_line(self, now)
         return True
 
-    def _wait_for(
-        self, call: Call | None, when: float, now: float, cause: int = WORKER
-    ) -> bool:
-        # Books the time that passed since the last look under what was waited for
-        # then. A call that is not in the mailbox yet sets no clock.
-        if self._since < now:
-            self._waited[self._cause] += now - self._since
-        self._since = math.inf if call is None else now
-        self._cause = cause
-        if call is not None and call.wake is not None:
-            call.ring_at(when)
+    def _wait(self, call: Call, cause: Cause, until: float, now: float) -> bool:
+        # A call that is not in the mailbox yet keeps no clock.
+        self._clock.wait_for(cause, now)
+        if call.wake is not None:
+            call.ring_at(until)
         return False
-
-    def _waits_until(self, now: float) -> tuple[float, ...]:
-        waited = self._waited
-        if self._since < now:
-            waited[self._cause] += now - self._since
-            self._since = now
-        return tuple(waited)
-
-    def _waits_of(self, call: Call, now: float) -> Waits:
-        backoff, call.envelope.backoff = call.envelope.backoff, 0.0
-        if not call.mark:
-            return Waits(backoff=backoff)
-        worker, rate, pause, circuit = (
-            until - mark
-            for until, mark in zip(self._waits_until(now), call.mark, strict=True)
-        )
-        return Waits(worker, rate, pause, circuit, backoff)
 
     # Ending.
 
@@ -421,7 +344,7 @@ class Actor:
         call.state = State.ENDED
         self._running.discard(call)
         self._free += 1
-        used = self._used(call, outcome, answer)
+        used = self.costs.used(call, outcome, answer)
         self.limit.bucket.settle(call.reservation, used, now)
         source = answer if answer is not None else error
         if source is not None and source.headers:
@@ -431,31 +354,11 @@ class Actor:
         elif answer is not None:
             self._throttled = 0
             self._service.observe(now - call.started)
-            if not answer.usage.estimated:
-                self._learn(call, answer.usage)
+            self.costs.learn(call, answer)
         self._record(call, outcome, now)
         self._note(call, outcome, answer, error, now)
         # Last, when everything that the outcome means is known.
         self.limit.look_again(now)
-
-    def _used(self, call: Call, outcome: Outcome, answer: Answer | None) -> Cost:
-        charge = POLICIES[outcome].charge
-        if charge is Charge.USED and answer is not None and not answer.usage.estimated:
-            return Cost(1, answer.usage.input_tokens, answer.usage.output_tokens)
-        if charge is Charge.REQUEST:
-            return Cost(1, 0, 0)
-        if charge is Charge.NOTHING:
-            return NO_COST
-        return call.cost
-
-    def _learn(self, call: Call, usage: Usage) -> None:
-        provider = self.provider
-        self._estimator.learn(
-            provider.model_of(call.request) or "",
-            call.guess,
-            usage.input_tokens,
-            usage.output_tokens,
-        )
 
     def _observe(self, headers: Mapping[str, str], now: float) -> None:
         # What the server says of its limits is an upper bound on what we allow.
@@ -469,7 +372,8 @@ class Actor:
         if seconds is None or not seconds > 0.0:
             # Never nothing: many may have been told the same at once.
             chance = 0.5 + self._random.random() / 2
-            seconds = self.backoff.delay_for(self._throttled, 1.0) * chance
+            guess = self.backoff.delay_for(self._throttled, 1.0)
+            seconds = max(guess * chance, SHORTEST_PAUSE)
         seconds = min(seconds, settings.max_retry_after)
         self._throttled += 1
         if error.code in RAMP_CODES:
@@ -539,30 +443,6 @@ class Actor:
 
     # Errors.
 
-    def _cut_off(self, call: Call) -> LLMError:
-        """Say which time limit ended *call*; the scope was cancelled by ours."""
-        if self._aborted:
-            return BrokerClosedError("the broker closed while the request ran")
-        now = anyio.current_time()
-        settings = self.settings
-        if now >= call.envelope.deadline:
-            return DeadlineExceededError(
-                f"the deadline passed {now - call.started:.3f} s after the request "
-                f"was sent"
-            )
-        if now >= call.started + settings.timeout:
-            return AttemptTimeoutError(
-                f"no whole answer within {settings.timeout} s (see 'timeout')"
-            )
-        if not call.progressed:
-            return AttemptTimeoutError(
-                f"no content within {settings.first_token_timeout} s "
-                f"(see 'first_token_timeout')"
-            )
-        return AttemptTimeoutError(
-            f"no content for {settings.idle_timeout} s (see 'idle_timeout')"
-        )
-
     def _crashed(self, call: Call, error: Exception) -> LLMError:
         kind = type(error).__name__
         # Calls of the same generation may all crash on the same broken pool; one
@@ -608,7 +488,6 @@ class Actor:
 
     def statistics(self, now: float) -> ProviderStatistics:
         """Return a frozen snapshot."""
-        waited = self._waits_until(now)
         return ProviderStatistics(
             name=self.name,
             queued=len(self._mailbox),
@@ -621,7 +500,7 @@ class Actor:
             paused_for=max(0.0, self.limit.bucket.held_until - now),
             limit=self.limit.name,
             levels=self.limit.bucket.levels(now),
-            waited=Waits(*waited),
+            waited=Waits(*self._clock.mark(now)),
             mean_seconds=self._service.mean,
             totals=self._ledger.of_provider(self.name),
         )
@@ -633,20 +512,10 @@ class Actor:
             self._mailbox.remove(call)
             call.refuse(BrokerClosedError("the broker closed", provider=self.name))
         for call in self._running:
-            if call.scope is not None:
-                call.scope.cancel()
+            call.abort()
 
     def __repr__(self) -> str:
         return (
             f"Actor({self.name!r}, queued={len(self._mailbox)}, "
             f"in_flight={len(self._running)}, circuit={self._circuit.value})"
         )
-
-
-def crash_of(provider: Provider, error: Exception) -> ProviderCrashError:
-    """Return what callers get to see of an *error* that *provider* did not expect."""
-    # The text of an unknown exception may quote a key or a prompt, and so may what it
-    # refers to, so neither goes along.
-    return ProviderCrashError(
-        f"{type(provider).__name__} raised {type(error).__name__}, a fault in its code"
-    )

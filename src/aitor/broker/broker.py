@@ -23,7 +23,8 @@ from anyio.abc import TaskGroup
 from anyio.from_thread import BlockingPortal
 
 from aitor.broker.actor import Actor
-from aitor.broker.envelope import Call, Envelope
+from aitor.broker.delivery import Delivery
+from aitor.broker.envelope import Envelope
 from aitor.broker.ledger import Ledger
 from aitor.broker.limit import Limit
 from aitor.broker.mapping import Map
@@ -32,15 +33,12 @@ from aitor.broker.statistics import Statistics
 from aitor.broker.submission import Submission
 from aitor.errors import (
     BrokerClosedError,
-    CircuitOpenError,
     ConfigurationError,
-    LLMError,
 )
-from aitor.events import Event, Listener, RequestEnded
+from aitor.events import Event, Listener
 from aitor.laws.budget import RetryBudget
 from aitor.logs import log_events, report_broken_listener
-from aitor.messages import Answer, Prompt, Reply, Request
-from aitor.outcomes import Outcome
+from aitor.messages import Prompt, Reply, Request
 from aitor.providers.base import Provider
 
 __all__ = ("Broker", "Model")
@@ -86,7 +84,6 @@ class Broker:
         self._random = Random(seed)  # noqa: S311  # jitter, not secrets
         self._listeners = tuple(listeners)
         self._ledger = Ledger()
-        self._budget = RetryBudget(ratio=retry_ratio)
         self._actors = {
             name: self._actor(name, provider, limits or {}, tenants or {})
             for name, provider in named.items()
@@ -94,11 +91,12 @@ class Broker:
         self._failover = self._sequence(failover or list(named), "failover")
         self._drain_timeout = drain_timeout
         self._count = itertools.count()
-        self._submitted = self._answered = self._failed = self._cancelled = 0
-        self._idle: anyio.Event | None = None
-        self._backing_off: set[anyio.CancelScope] = set()
+        self._delivery = Delivery(
+            RetryBudget(ratio=retry_ratio),
+            self._random,
+            self._emit if self._listeners else None,
+        )
         self._closed = False
-        self._aborted = False
         self._stack: AsyncExitStack | None = None
         self._tasks: TaskGroup | None = None
         self._portal: BlockingPortal | None = None
@@ -166,8 +164,8 @@ class Broker:
         request = Request.of(prompt, model=_first(model), parameters=parameters)
         envelope = self._envelope(request, timeout, priority, tenant, patient=patient)
         route = self._route(envelope, provider, model)
-        self._submitted += 1
-        return await self._deliver(envelope, route, None)
+        self._delivery.submitted += 1
+        return await self._delivery.deliver(route)
 
     def submit_nowait(
         self,
@@ -198,16 +196,9 @@ class Broker:
         request = Request.of(prompt, model=_first(model), parameters=parameters)
         envelope = self._envelope(request, timeout, priority, tenant, patient=False)
         route = self._route(envelope, provider, model)
-        now = envelope.arrived
-        candidate = route.choose(now)
-        if candidate is None:
-            raise self._nobody(route, now)
-        call = candidate.call(envelope, movable=len(route.candidates) > 1)
-        candidate.actor.enter(call, now, wait_for_room=False)
-        submission = Submission(
-            partial(self._deliver, envelope, route, (candidate, call))
-        )
-        self._submitted += 1
+        call = self._delivery.begin(route, envelope.arrived)
+        self._delivery.submitted += 1
+        submission = Submission(partial(self._delivery.deliver, route, call))
         tasks.start_soon(submission.run)
         return submission
 
@@ -256,135 +247,6 @@ class Broker:
             max_in_flight = sum(actor.settings.workers for actor in sequence)
         submit = partial(self.submit, patient=True, **arguments)
         return Map(prompts, submit, opened, max_in_flight, ordered=ordered)
-
-    # One request's trip.
-
-    async def _deliver(
-        self,
-        envelope: Envelope,
-        route: Route,
-        entered: tuple[Candidate, Call] | None,
-    ) -> Reply:
-        outcome = Outcome.CANCELLED
-        try:
-            reply = await self._trip(envelope, route, entered)
-        except LLMError as error:
-            error.attempts = tuple(envelope.attempts)
-            outcome = error.outcome
-            raise
-        else:
-            outcome = Outcome.ANSWER
-            return reply
-        finally:
-            self._ended(envelope, outcome)
-
-    async def _trip(
-        self,
-        envelope: Envelope,
-        route: Route,
-        entered: tuple[Candidate, Call] | None,
-    ) -> Reply:
-        last: LLMError | None = None
-        self._budget.deposit(envelope.arrived)
-        if entered is None:
-            entered = await self._next(envelope, route, None, envelope.arrived)
-        while True:
-            candidate, call = entered
-            try:
-                answer = await candidate.actor.finish(call)
-            except LLMError as error:
-                now = anyio.current_time()
-                # One that was refused while it waited only asks who is sooner now.
-                if error.outcome is not Outcome.REFUSED:
-                    last = error
-                    if not route.cut(candidate, error, now, self._random.random()):
-                        raise
-                entered = await self._next(envelope, route, last, now)
-            else:
-                return _reply(candidate.actor.name, answer, envelope)
-
-    async def _next(
-        self, envelope: Envelope, route: Route, last: LLMError | None, now: float
-    ) -> tuple[Candidate, Call]:
-        """Choose who is asked next and put the request in its mailbox."""
-        while True:
-            candidate = route.choose(now)
-            if candidate is None:
-                raise last or self._nobody(route, now)
-            if candidate.not_before > now:
-                if last is not None and candidate.not_before > envelope.deadline:
-                    raise last
-                await self._back_off(envelope, candidate.not_before, now)
-                now = anyio.current_time()
-            elif last is None or self._may_try_again(candidate, envelope, now):
-                call = candidate.call(envelope, movable=len(route.candidates) > 1)
-                candidate.actor.enter(call, now, wait_for_room=True)
-                return candidate, call
-            elif not envelope.patient:
-                last.add_note("the retry budget allowed no further try")
-                raise last
-
-    def _may_try_again(
-        self, candidate: Candidate, envelope: Envelope, now: float
-    ) -> bool:
-        # Moving on to a provider that is well is no burden on anybody. Asking again
-        # one that fails is, and in an outage everybody would: the budget bounds it.
-        if not (candidate.owes or candidate.actor.breaker.failing):
-            return True
-        if self._budget.withdraw(now):
-            candidate.owes = False
-            return True
-        if envelope.patient:
-            wait = candidate.actor.backoff.delay_for(
-                candidate.failures, self._random.random()
-            )
-            candidate.not_before = now + max(wait, 0.1)
-        return False
-
-    async def _back_off(self, envelope: Envelope, until: float, now: float) -> None:
-        with anyio.CancelScope() as scope:
-            self._backing_off.add(scope)
-            try:
-                await anyio.sleep_until(until)
-            finally:
-                self._backing_off.discard(scope)
-        if self._aborted:
-            raise BrokerClosedError("the broker closed")
-        envelope.backoff += until - now
-
-    def _nobody(self, route: Route, now: float) -> CircuitOpenError:
-        actors = [candidate.actor for candidate in route.candidates]
-        first = min(actors, key=lambda actor: actor.breaker.retry_at(now))
-        seconds = max(0.0, first.breaker.retry_at(now) - now)
-        names = ", ".join(actor.name for actor in actors)
-        return CircuitOpenError(
-            f"the circuits of all providers are open ({names}); the first, "
-            f"{first.name}, is tried again in {seconds:.3f} s",
-            retry_after=seconds,
-        )
-
-    def _ended(self, envelope: Envelope, outcome: Outcome) -> None:
-        if outcome is Outcome.ANSWER:
-            self._answered += 1
-        elif outcome is Outcome.CANCELLED:
-            self._cancelled += 1
-        else:
-            self._failed += 1
-        if self._listeners:
-            attempts = envelope.attempts
-            self._emit(
-                RequestEnded(
-                    outcome=outcome,
-                    provider=attempts[-1].provider if attempts else None,
-                    attempts=len(attempts),
-                    seconds=anyio.current_time() - envelope.arrived,
-                    tenant=envelope.tenant,
-                    priority=envelope.priority,
-                )
-            )
-        if self._idle is not None and not self._open:
-            self._idle.set()
-            self._idle = None
 
     # Making envelopes and routes.
 
@@ -488,10 +350,6 @@ class Broker:
     # Watching.
 
     @property
-    def _open(self) -> int:
-        return self._submitted - self._answered - self._failed - self._cancelled
-
-    @property
     def providers(self) -> tuple[str, ...]:
         """Names of the providers."""
         return tuple(self._actors)
@@ -504,13 +362,14 @@ class Broker:
     def statistics(self) -> Statistics:
         """Return a frozen snapshot of everything; costs no request anything."""
         now = anyio.current_time()
+        delivery = self._delivery
         return Statistics(
-            submitted=self._submitted,
-            answered=self._answered,
-            failed=self._failed,
-            cancelled=self._cancelled,
-            open=self._open,
-            retry_budget=self._budget.balance(now),
+            submitted=delivery.submitted,
+            answered=delivery.answered,
+            failed=delivery.failed,
+            cancelled=delivery.cancelled,
+            open=delivery.open,
+            retry_budget=delivery.budget.balance(now),
             providers={
                 name: actor.statistics(now) for name, actor in self._actors.items()
             },
@@ -553,9 +412,7 @@ class Broker:
     async def drain(self) -> None:
         """Take no more requests, and wait until every one has its outcome."""
         self._closed = True
-        while self._open:
-            self._idle = self._idle or anyio.Event()
-            await self._idle.wait()
+        await self._delivery.drain()
 
     async def aclose(self, *, drain_timeout: float | None = None) -> None:
         """
@@ -573,11 +430,9 @@ class Broker:
             await self._shut_down()
 
     async def _shut_down(self) -> None:
-        self._aborted = True
         for actor in self._actors.values():
             actor.abort()
-        for scope in list(self._backing_off):
-            scope.cancel()
+        self._delivery.abort()
         # Shielded, so that a caller that is cancelled itself leaves no socket open;
         # bounded, so that a connection that will not close cannot hold it up.
         with anyio.move_on_after(CLOSE_SECONDS, shield=True):
@@ -597,7 +452,9 @@ class Broker:
         )
 
     def __repr__(self) -> str:
-        return f"Broker(providers=[{', '.join(self._actors)}], open={self._open})"
+        return (
+            f"Broker(providers=[{', '.join(self._actors)}], open={self._delivery.open})"
+        )
 
 
 CLOSE_SECONDS = 5.0
@@ -619,20 +476,6 @@ def _by_name(
     if not named:
         raise ConfigurationError("a broker needs at least one provider")
     return named
-
-
-def _reply(provider: str, answer: Answer, envelope: Envelope) -> Reply:
-    return Reply(
-        text=answer.text,
-        provider=provider,
-        model=answer.model,
-        finish_reason=answer.finish_reason,
-        usage=answer.usage,
-        attempts=tuple(envelope.attempts),
-        request_id=answer.request_id,
-        body=answer.body,
-        message=answer.message,
-    )
 
 
 def _first(model: Model) -> str | None:

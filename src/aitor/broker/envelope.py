@@ -101,6 +101,7 @@ class Call:
     """
 
     __slots__ = (
+        "aborted",
         "actor",
         "alarm",
         "cost",
@@ -145,7 +146,8 @@ class Call:
         self.refusal: LLMError | None = None
         self.waits = NO_WAITS
         self.started = math.inf
-        self.progressed = False
+        self.progressed = False  # True once content came in
+        self.aborted = False  # True once the broker closed
         # Set while waiting:
         self.entry: Entry[Call] | None = None
         self.mark: tuple[float, ...] = ()
@@ -160,6 +162,12 @@ class Call:
         self.refusal = error
         if self.wake is not None:
             self.wake.set()
+
+    def abort(self) -> None:
+        """End the exchange, or do not begin it."""
+        self.aborted = True
+        if self.scope is not None:
+            self.scope.cancel()
 
     def ring_at(self, when: float) -> None:
         """

@@ -10,7 +10,7 @@ sends: the broker asks `choose` and does what it says.
 
 import math
 
-from aitor.broker.actor import Actor, crash_of
+from aitor.broker.actor import Actor
 from aitor.broker.envelope import Call, Envelope
 from aitor.broker.policy import POLICIES, Step
 from aitor.errors import (
@@ -64,20 +64,19 @@ class Candidate:
     def cost(self) -> Cost:
         """What a call is expected to take; estimated when it is first needed."""
         if self._cost is None:
-            try:
-                self._guess = self.actor.provider.guess_input(self.request)
-                self._cost = self.actor.cost_of(self.request, self._guess)
-            except LLMError:
-                raise
-            except Exception as error:  # noqa: BLE001  # a provider's own code
-                raise crash_of(self.actor.provider, error) from None
+            self._guess, self._cost = self.actor.costs.expected(self.request)
         return self._cost
 
-    def call(self, envelope: Envelope, *, movable: bool) -> Call:
-        """Return a try of *envelope* at this provider."""
+    def call(self, route: "Route") -> Call:
+        """Return a try of the request of *route* at this provider."""
         cost = self.cost
         return Call(
-            self.actor, envelope, self.request, self._guess, cost, movable=movable
+            self.actor,
+            route.envelope,
+            self.request,
+            self._guess,
+            cost,
+            movable=len(route.candidates) > 1,
         )
 
     def start(self, now: float, priority: int) -> float:
@@ -95,11 +94,11 @@ class Route:
         envelope: How the request is delivered.
     """
 
-    __slots__ = ("_envelope", "candidates")
+    __slots__ = ("candidates", "envelope")
 
     def __init__(self, candidates: list[Candidate], envelope: Envelope) -> None:
         self.candidates = candidates
-        self._envelope = envelope
+        self.envelope = envelope
 
     def choose(self, now: float) -> Candidate | None:
         """
@@ -109,33 +108,31 @@ class Route:
         have to wait longer, the one that can start soonest.
         """
         usable = self.candidates
-        if not self._envelope.patient:
+        if not self.envelope.patient:
             usable = [one for one in usable if not one.actor.open(now)]
         if len(usable) > 1:
             # Who said nothing until its timeout is asked again only as a last resort.
             usable = [one for one in usable if not one.silent] or usable
         if len(usable) <= 1:
             return usable[0] if usable else None
-        priority = self._envelope.priority
+        priority = self.envelope.priority
         starts: list[tuple[float, Candidate]] = []
         for one in sorted(usable, key=lambda one: one.failures):
             start = one.start(now, priority)
             latest = min(
-                now + one.actor.settings.max_queue_wait, self._envelope.deadline
+                now + one.actor.settings.max_queue_wait, self.envelope.deadline
             )
             if start <= latest and not one.actor.full:
                 return one
             starts.append((start, one))
         return min(starts, key=lambda pair: pair[0])[1]
 
-    def cut(
-        self, candidate: Candidate, error: LLMError, now: float, chance: float
-    ) -> bool:
+    def cut(self, actor: Actor, error: LLMError, now: float, chance: float) -> bool:
         """
-        Take account of *error* at *candidate*.
+        Take account of *error* at *actor*.
 
         Args:
-            candidate: Who was asked.
+            actor: Who was asked.
             error: What came of it.
             now: The time.
             chance: A random number from 0 to 1, for the jitter.
@@ -146,6 +143,7 @@ class Route:
         step = POLICIES[error.outcome].step
         if step is Step.STOP:
             return False
+        candidate = next(one for one in self.candidates if one.actor is actor)
         if step is Step.AGAIN:
             self._learn(candidate, error)
         elif step is Step.OVER:
@@ -181,7 +179,7 @@ class Route:
         candidate.failures += 1
         limited = isinstance(error, RateLimitError)
         # The patient wait as long as a server asks them to, as often as it asks.
-        if not (limited and self._envelope.patient):
+        if not (limited and self.envelope.patient):
             candidate.retries += 1
         if candidate.retries > settings.max_retries:
             self.candidates.remove(candidate)

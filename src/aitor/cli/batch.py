@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from aitor.cli.exits import FAILED, MISUSED, exits_for_errors
-from aitor.errors import LLMError
+from aitor.errors import AccountError, LLMError
 
 if TYPE_CHECKING:
     import anyio
@@ -202,8 +202,7 @@ class _Command:
                 tasks.cancel_scope.cancel()
 
     async def _run_batch(self, broker: "Broker", stop: "anyio.Event") -> None:
-        from aitor.batch import Prices, run_batch
-        from aitor.batch.identity import identity
+        from aitor.batch import Prices, identity, run_batch
 
         # Made for a look at their settings: they open nothing until they are used.
         providers = self._configuration.make_providers()
@@ -249,7 +248,8 @@ class _Command:
         from aitor.batch import InputError, StorageError
         from aitor.batch.progress import report
 
-        if self._failure and not isinstance(self._failure, InputError | StorageError):
+        known = InputError | StorageError | AccountError
+        if self._failure and not isinstance(self._failure, known):
             raise self._failure
         for note in self._summary.notes:
             _tell(note)
@@ -258,11 +258,16 @@ class _Command:
         elif not quiet:
             report(self._summary, self._console)
         if self._failure:
-            _tell(self._failure.message)
-        elif not self._summary.finished:
-            _tell("stopped with rows left; the same command goes on from here")
+            _tell(str(self._failure))
+        if not (self._summary.finished or isinstance(self._failure, InputError)):
+            _tell(f"stopped with rows left; {self._next_time()}")
         if lost := self._summary.in_flight:
             _tell(f"{lost:,} rows were given up in flight and may be paid for again")
+
+    def _next_time(self) -> str:
+        if self._files[1] == STDOUT and self._options["journal"] is None:
+            return "the next run begins anew, for there was no --journal"
+        return "the same command goes on from here"
 
     def exit_code(self, allow_failures: int) -> int:
         """Return what to exit with."""

@@ -148,8 +148,8 @@ class TokenBucket:
         if not 0.0 <= burst <= 0.5:
             raise ValueError(f"'burst' must be from 0 to 0.5, and is {burst}")
         self._burst = burst
-        self._configured: dict[int, float] = {}
-        self._paces: tuple[_Pace, ...] = ()
+        self._configured: dict[str, float] = {}
+        self._paces: dict[str, _Pace] = {}
         self._window = Window()
         limits = (
             requests_per_minute,
@@ -157,12 +157,12 @@ class TokenBucket:
             input_tokens_per_minute,
             output_tokens_per_minute,
         )
-        for dimension, limit in enumerate(limits):
+        for dimension, limit in zip(DIMENSIONS, limits, strict=True):
             if limit is not None:
                 if not 0.0 < limit < math.inf:
                     raise ValueError(
-                        f"'{DIMENSIONS[dimension]}_per_minute' must be finite and "
-                        f"more than 0, and is {limit}"
+                        f"'{dimension}_per_minute' must be finite and more than 0, "
+                        f"and is {limit}"
                     )
                 self._configured[dimension] = limit
                 self._add_pace(dimension, limit)
@@ -220,7 +220,7 @@ class TokenBucket:
                 raise self._too_early(cost, now)
             self._asked = None
             elapsed = self._elapsed(now)
-            for pace in self._paces:
+            for pace in self._paces.values():
                 pace.take(amounts[pace.dimension], elapsed)
             self._window.lapse(now)
             slot = self._window.add(amounts, now)
@@ -251,7 +251,7 @@ class TokenBucket:
         differences = (used[0] - cost[0], inputs + outputs, inputs, outputs)
         self._window.lapse(now)
         self._window.change(reservation.slot, differences)
-        for pace in self._paces:
+        for pace in self._paces.values():
             pace.change(differences[pace.dimension])
 
     def cancel(self, reservation: Reservation, now: float) -> None:
@@ -301,16 +301,15 @@ class TokenBucket:
                 it never adds to it.
             now: The time.
         """
-        if dimension not in DIMENSIONS:
+        pace = self._paces.get(dimension)
+        if pace is None and dimension not in DIMENSIONS:
             return
-        index = DIMENSIONS.index(dimension)
-        pace = next((one for one in self._paces if one.dimension == index), None)
         elapsed = self._elapsed(now)
         # Whatever is not a number between the two fails these tests.
         if limit is not None and 1.0 <= limit <= MOST_BELIEVED:
-            limit = min(limit, self._configured.get(index, limit))
+            limit = min(limit, self._configured.get(dimension, limit))
             if pace is None:
-                pace = self._add_pace(index, limit)
+                pace = self._add_pace(dimension, limit)
                 pace.set_level(pace.burst, elapsed)
             elif pace.limit != limit:
                 level = pace.saved(elapsed)
@@ -331,7 +330,7 @@ class TokenBucket:
         self._window.lapse(now)
         return MappingProxyType(
             {
-                DIMENSIONS[pace.dimension]: Level(
+                dimension: Level(
                     limit=pace.limit,
                     available=min(
                         pace.available(elapsed),
@@ -339,21 +338,23 @@ class TokenBucket:
                     ),
                     rate=pace.rate * slow,
                 )
-                for pace in self._paces
+                for dimension, pace in self._paces.items()
             }
         )
 
     def _schedule(self, amounts: Amounts) -> float:
         wait, start = 0.0, LONG_AGO
         totals = self._window.totals
-        for pace in self._paces:
+        for pace in self._paces.values():
             dimension = pace.dimension
             amount = amounts[dimension]
-            own = pace.wait(amount)
-            if own > wait:
-                wait = own
-            if totals[dimension] + amount > pace.most:
-                excess = totals[dimension] + amount - pace.limit
+            if amount > pace.cap:
+                amount = pace.cap
+            missing = amount - pace.level - pace.returned
+            if missing > wait * pace.rate:
+                wait = missing / pace.rate
+            excess = totals[dimension] + amount - pace.cap
+            if excess > pace.slack:
                 start = max(start, self._window.room_at(dimension, excess))
         return max(start, self._later(wait))
 
@@ -366,14 +367,14 @@ class TokenBucket:
         elapsed = max(now - self._last_start, 0.0)
         missing = [
             (amounts[pace.dimension] - pace.saved(elapsed)) / pace.rate
-            for pace in self._paces
+            for pace in self._paces.values()
         ]
         return max(0.0, *missing)
 
-    def _add_pace(self, dimension: int, limit: float) -> "_Pace":
-        pace = _Pace(dimension, limit, self._burst)
-        self._paces = (*self._paces, pace)
-        self._window.watch(dimension)
+    def _add_pace(self, dimension: str, limit: float) -> "_Pace":
+        pace = _Pace(DIMENSIONS.index(dimension), limit, self._burst)
+        self._paces[dimension] = pace
+        self._window.watch(pace.dimension)
         return pace
 
     # The seconds of the pace: those of the clock, but fewer while slowed down. A
@@ -384,15 +385,15 @@ class TokenBucket:
         elapsed = now - self._last_start
         if elapsed < 0.0:
             return 0.0
-        slow = self._slow_until - self._last_start
-        if slow > 0.0:
+        if self._slow_until > self._last_start:
+            slow = self._slow_until - self._last_start
             factor = self._slow_factor
             elapsed = max(factor * elapsed, elapsed - slow * (1.0 - factor))
         return elapsed
 
     def _later(self, wait: float) -> float:
-        slow = self._slow_until - self._last_start
-        if slow > 0.0:
+        if self._slow_until > self._last_start:
+            slow = self._slow_until - self._last_start
             factor = self._slow_factor
             wait = min(wait / factor, wait + slow * (1.0 - factor))
         return self._last_start + wait
@@ -408,29 +409,29 @@ class _Pace:
     """
 
     __slots__ = (
-        "_returned",
         "_share",
         "burst",
         "cap",
         "dimension",
         "level",
         "limit",
-        "most",
         "rate",
+        "returned",
+        "slack",
     )
 
     limit: float
     burst: float
     cap: float
-    most: float
     rate: float
+    slack: float
 
     def __init__(self, dimension: int, limit: float, share: float) -> None:
         self.dimension = dimension
         self._share = share
         self.set_limit(limit)
         self.level = self.burst
-        self._returned = 0.0
+        self.returned = 0.0
 
     def set_limit(self, limit: float) -> None:
         """Allow *limit* a minute from now on."""
@@ -440,19 +441,12 @@ class _Pace:
         self.cap = max(limit, 1.0)
         self.rate = limit / MINUTE
         # Sums of fractions are off by a little; whole numbers never are.
-        self.most = limit * (1.0 + 1e-9)
+        self.slack = limit * 1e-9
 
     def set_level(self, level: float, elapsed: float) -> None:
         """Have *level* now, *elapsed* seconds after the last start."""
         self.level = level - self.rate * elapsed
-        self._returned = 0.0
-
-    def wait(self, amount: float) -> float:
-        """Return how many seconds after the last start *amount* is there."""
-        if amount > self.cap:
-            amount = self.cap
-        missing = amount - self.level - self._returned
-        return missing / self.rate if missing > 0.0 else 0.0
+        self.returned = 0.0
 
     def take(self, amount: float, elapsed: float) -> None:
         """Take *amount*, *elapsed* seconds after the last start; it is there."""
@@ -467,25 +461,25 @@ class _Pace:
         level += self.rate * elapsed
         if level > most:
             level = most
-        self.level = level + self._returned - amount
-        self._returned = 0.0
+        self.level = level + self.returned - amount
+        self.returned = 0.0
 
     def change(self, difference: float) -> None:
         """Take *difference* more than was taken, there or not, or give it back."""
         if difference < 0.0:
-            self._returned -= difference
+            self.returned -= difference
         else:
             # No more than a minute's worth is owed.
             self.level = max(self.level - difference, -self.limit)
 
     def saved(self, elapsed: float) -> float:
         """Return what there is for who waited since the last start."""
-        return min(self.level + self.rate * elapsed + self._returned, self.cap)
+        return min(self.level + self.rate * elapsed + self.returned, self.cap)
 
     def available(self, elapsed: float) -> float:
         """Return what there is for who comes now."""
         most = max(self.burst, self.level)
-        return min(self.level + self.rate * elapsed, most) + self._returned
+        return min(self.level + self.rate * elapsed, most) + self.returned
 
 
 def _by_dimension(cost: Cost) -> Amounts:

@@ -92,7 +92,7 @@ class Estimator:
             0 <= input_tokens <= MOST_BELIEVED and 0 <= output_tokens <= MOST_BELIEVED
         ):
             return
-        if guessed_input > 0 < input_tokens:
+        if guessed_input >= 1 and input_tokens >= 1:
             # The ratio of the means: in a mean of ratios small prompts would count
             # as much as large ones, and what a vendor adds to each would mislead.
             self._guessed += (guessed_input - self._guessed) * MEAN_GAIN

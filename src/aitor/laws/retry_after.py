@@ -160,8 +160,7 @@ def _until_date(value: str | None, wall_now: float) -> float | None:
         return None
     try:
         return _until(parsedate_to_datetime(value), wall_now)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        # The standard library's parser is made for mail that people wrote.
+    except (ValueError, OverflowError):
         return None
 
 

@@ -48,7 +48,6 @@ FOREIGN = frozenset(
         "prompt_cache_options",
         "web_search_options",
         "moderation",
-        "stream_options",
         "reasoning_effort",
     }
 )
@@ -85,7 +84,7 @@ def encode(
         body["tool_choice"] = choice
     if system := _system(body.pop("system", None), messages):
         body["system"] = system
-    return {"model": model, "messages": list(_turns(messages)), **body}
+    return {**body, "model": model, "messages": list(_turns(messages))}
 
 
 def _output_config(body: dict[str, Any]) -> dict[str, Any]:
@@ -276,7 +275,7 @@ ENTRY = 256
 
 DELTAS: dict[str, tuple[str, str, PieceKind]] = {
     "text_delta": ("text", "text", "text"),
-    "input_json_delta": ("partial_json", "input", "tool"),
+    "input_json_delta": ("partial_json", "input", "other"),
     "thinking_delta": ("thinking", "thinking", "reasoning"),
     "signature_delta": ("signature", "signature", "reasoning"),
 }
@@ -314,16 +313,24 @@ class _Events:
         return None
 
     def _delta(self, index: int, delta: Mapping[str, Any]) -> Piece | None:
-        known = DELTAS.get(str(delta.get("type")))
-        if known is None or index not in self._blocks:
+        told, block = str(delta.get("type")), self._blocks.get(index)
+        if block is None:
             return None
-        key, target, kind = known
+        if told == "citations_delta":
+            self._growth.add(ENTRY)
+            block["citations"] = [
+                *(block.get("citations") or ()),
+                delta.get("citation"),
+            ]
+        if told not in DELTAS:
+            return None
+        key, target, kind = DELTAS[told]
         place = (index, target)
         if place not in self._texts:
             self._texts[place] = Text(self._growth)
-            self._texts[place].add(self._blocks[index].get(target))
+            self._texts[place].add(block.get(target))
         text = self._texts[place].add(delta.get(key))
-        return Piece("" if kind == "tool" else text, kind) if text else None
+        return Piece("" if kind == "other" else text, kind) if text else None
 
     def whole(self) -> dict[str, Any]:
         if not self.done:

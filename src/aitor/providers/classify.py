@@ -149,9 +149,13 @@ SAYINGS: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
             r"""\A (?:the\ )?(?:requested\ )?model\b .{0,120}?
                 (?:\bnot\ found|\bdoes\ not\ exist|not\ supported|not\ available
                   |deprecated|retired|have\ access)
-                | is\ not\ a\ valid\ model | not\ have\ access\ to\ (?:the\ )?model""",
+                | is\ not\ a\ valid\ model
+                | not\ (?:have\ access\ to|use)\ (?:the\ )?model""",
         ),
-        (OverloadedError, r"\A overloaded | \b(?:model|engine)\ .{0,20}overloaded"),
+        (
+            OverloadedError,
+            r"\A overloaded | \b(?:model|engine|server)\ .{0,20}overloaded",
+        ),
     )
 )
 """What vendors say where no code tells."""

@@ -186,7 +186,7 @@ class Composer:
         doubts += [
             f"{model!r} does not take '{name}': it is "
             f"{fate[self._settings.on_unsupported]} (see 'on_unsupported')"
-            for name in rule.unsupported(self._defaults, self._version)
+            for name in self._unsupported(rule, self._defaults)
         ]
         _, limit = _pop_output_limit(dict(self._defaults))
         if rule.reasons and isinstance(limit, int) and limit < SMALL_LIMIT:
@@ -195,6 +195,10 @@ class Composer:
                 f"{limit} tokens may leave no text"
             )
         return doubts
+
+    def _unsupported(self, rule: Rule, parameters: Mapping[str, Any]) -> list[str]:
+        foreign = self._choose(rule, parameters).foreign.intersection(parameters)
+        return rule.unsupported(parameters, self._version) + sorted(foreign)
 
     def _refuse_retired(self, model: str, rule: Rule) -> None:
         if rule.retired and self._today is not None and rule.is_retired(self._today()):

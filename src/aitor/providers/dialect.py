@@ -31,7 +31,7 @@ __all__ = (
 )
 
 
-PieceKind: TypeAlias = Literal["text", "reasoning", "tool", "bytes"]
+PieceKind: TypeAlias = Literal["text", "reasoning", "other"]
 
 
 class Piece(NamedTuple):
@@ -40,8 +40,8 @@ class Piece(NamedTuple):
 
     Args:
         text: What it adds to the answer's text, or to the reasoning.
-        kind: `text`; `reasoning`; `tool` for a part of a tool call; `bytes` for a
-            part of an answer that can only be understood whole.
+        kind: `text`; `reasoning`; or `other` for what can only be understood whole,
+            such as a part of a tool call, and so has no text.
     """
 
     text: str

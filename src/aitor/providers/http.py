@@ -85,6 +85,9 @@ class HTTPProvider(Provider):
     headers_variable: ClassVar[str | None] = None
     """The environment variable for more headers, one a line."""
 
+    usual_output_limit: ClassVar[int | None] = None
+    """The answer's limit when nobody gives one, where there has to be one."""
+
     def __init__(self, *, client: Any = None, **settings: Any) -> None:
         self._wire = None if client is None else _wire_of(client)
         super().__init__(**self._completed(client, settings))
@@ -108,9 +111,6 @@ class HTTPProvider(Provider):
         self._pools = Pools(self._open_wire)
 
     # What a vendor brings.
-
-    usual_output_limit: ClassVar[int | None] = None
-    """The answer's limit when nobody gives one, where there has to be one."""
 
     @property
     def version(self) -> str | None:
@@ -254,12 +254,12 @@ class HTTPProvider(Provider):
     # Settings.
 
     def _completed(self, client: Any, settings: dict[str, Any]) -> dict[str, Any]:
+        given = {name: value for name, value in settings.items() if value is not None}
         if client is not None:
             for name in BROUGHT_BY_A_CLIENT:
-                if settings.get(name) is not None:
+                if name in given:
                     raise ConfigurationError(f"'{name}': a client brings its own")
-            return {**settings, "base_url": str(getattr(client, "base_url", ""))}
-        given = {name: value for name, value in settings.items() if value is not None}
+            return {**given, "base_url": str(getattr(client, "base_url", ""))}
         home = {} if self.home is None else {"base_url": self.home}
         return {**home, **self._found(given), **given}
 
@@ -298,7 +298,7 @@ class HTTPProvider(Provider):
 
     def _tell_dropped(self, model: str, parameter: str) -> None:
         if self.on_drop is not None:
-            self.on_drop(ParameterDropped(self.name, model, parameter))
+            self.on_drop(ParameterDropped(self.name or self.kind, model, parameter))
 
 
 class _OwnClient:

@@ -43,6 +43,7 @@ def encode(
 ) -> dict[str, Any]:
     """Return the body of a request."""
     return {
+        **parameters,
         "model": model,
         "messages": [
             # What another vendor's model thought is refused here as unknown.
@@ -51,7 +52,6 @@ def encode(
             else message
             for message in messages
         ],
-        **parameters,
     }
 
 
@@ -141,30 +141,44 @@ class _Choice:
 
     def __init__(self, growth: Growth) -> None:
         self._growth = growth
+        # What grows long is kept in pieces; the rest is rare or short.
         self._content = Text(growth)
         self._reasoning = Text(growth)
-        self._refusal = Text(growth)
         self._calls: dict[int, _Call] = {}
-        self._reason: Any = None
+        self._more: dict[str, Any] = {}
+        self._entry: dict[str, Any] = {"finish_reason": None}
 
     def take(self, entry: Mapping[str, Any]) -> Piece | None:
-        self._reason = entry.get("finish_reason") or self._reason
+        self._entry["finish_reason"] = (
+            entry.get("finish_reason") or self._entry["finish_reason"]
+        )
+        if entry.get("logprobs"):
+            known = self._entry.get("logprobs")
+            self._entry["logprobs"] = _added(known, entry["logprobs"], self._growth)
         delta = entry.get("delta")
         if not isinstance(delta, dict):
             return None
-        if text := self._content.add(delta.get("content")):
-            return Piece(text, "text")
-        if text := self._refusal.add(delta.get("refusal")):
-            return Piece(text, "text")
-        thought = delta.get("reasoning_content") or delta.get("reasoning")
-        if text := self._reasoning.add(thought):
-            return Piece(text, "reasoning")
-        calls = delta.get("tool_calls")
-        if isinstance(calls, list) and calls:
-            for position, call in enumerate(calls):
+        piece = None
+        for key, value in delta.items():
+            if value and (told := self._take(key, value)):
+                piece = told
+        return piece
+
+    def _take(self, key: str, value: Any) -> Piece | None:
+        if key == "content":
+            text = self._content.add(text_in(value))
+            return Piece(text, "text") if text else None
+        if key in ("reasoning_content", "reasoning"):
+            text = self._reasoning.add(value)
+            return Piece(text, "reasoning") if text else None
+        if key == "tool_calls" and isinstance(value, list):
+            for position, call in enumerate(value):
                 self._call(position, call)
-            return Piece("", "tool")
-        return None
+            return Piece("", "other")
+        if key == "role" or (key == "refusal" and not isinstance(value, str)):
+            return None
+        self._more[key] = _added(self._more.get(key), value, self._growth)
+        return Piece(value, "text") if key == "refusal" else Piece("", "other")
 
     def _call(self, position: int, call: Any) -> None:
         if not isinstance(call, dict):
@@ -179,18 +193,15 @@ class _Choice:
         message: dict[str, Any] = {
             "role": "assistant",
             "content": str(self._content) or None,
+            **self._more,
         }
-        for key, text in (
-            ("reasoning_content", self._reasoning),
-            ("refusal", self._refusal),
-        ):
-            if str(text):
-                message[key] = str(text)
+        if reasoning := str(self._reasoning):
+            message["reasoning_content"] = reasoning
         if self._calls:
             message["tool_calls"] = [
                 self._calls[index].whole() for index in sorted(self._calls)
             ]
-        return {"message": message, "finish_reason": self._reason}
+        return {"message": message, **self._entry}
 
 
 class _Call:
@@ -214,6 +225,21 @@ class _Call:
             "type": "function",
             "function": {"name": self._name, "arguments": str(self._arguments)},
         }
+
+
+def _added(known: Any, value: Any, growth: Growth) -> Any:
+    """Return *known* with *value* added to it, as pieces of a stream add up."""
+    if isinstance(known, dict) and isinstance(value, dict):
+        more = {k: _added(known.get(k), v, growth) for k, v in value.items()}
+        return {**known, **more}
+    growth.add(ENTRY + (len(value) if isinstance(value, str | list) else 0))
+    if isinstance(known, str) and isinstance(value, str):
+        return known + value
+    if isinstance(known, list) and isinstance(value, list):
+        # It is ours, and grows by a word at a time.
+        known.extend(value)
+        return known
+    return known if value is None else value
 
 
 CHAT = Dialect(

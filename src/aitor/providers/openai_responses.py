@@ -35,7 +35,6 @@ FOREIGN = frozenset(
         "audio",
         "modalities",
         "web_search_options",
-        "stream_options",
     }
 )
 
@@ -68,7 +67,7 @@ def encode(
     if choice := body.get("tool_choice"):
         body["tool_choice"] = _unnested(choice)
     items = [item for message in messages for item in _items(message)]
-    return {"model": model, "input": items, **body}
+    return {**body, "model": model, "input": items}
 
 
 def _format(form: Any) -> Any:
@@ -194,7 +193,7 @@ DELTAS: dict[str, PieceKind] = {
     "response.refusal.delta": "text",
     "response.reasoning_text.delta": "reasoning",
     "response.reasoning_summary_text.delta": "reasoning",
-    "response.function_call_arguments.delta": "tool",
+    "response.function_call_arguments.delta": "other",
 }
 ENDS = ("response.completed", "response.incomplete")
 
@@ -214,7 +213,7 @@ class _Events:
             delta = document.get("delta")
             text = delta if isinstance(delta, str) else ""
             self._growth.add(len(text))
-            return Piece(text, told) if text else None
+            return Piece("" if told == "other" else text, told) if text else None
         if kind == "response.failed":
             raise self._exchange.refuse(document.get("response"))
         response = document.get("response")

@@ -18,7 +18,7 @@ from aitor.wire.sse import Event, EventReader
 
 __all__ = ("EventsReader", "Reader", "WholeReader")
 
-CAME = (Piece("", "bytes"),)
+CAME = (Piece("", "other"),)
 
 
 class Reader(Protocol):

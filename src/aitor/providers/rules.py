@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from aitor.providers.settings import OUTPUT_LIMITS, Count, Settings
 
@@ -41,6 +43,8 @@ SAMPLING = (
     "top_logprobs",
     "logit_bias",
 )
+
+SAMPLED = r"^(always|never|effort-none|effort-unset|\d{4}-\d{2}-\d{2})$"
 
 ESSENTIAL = frozenset(
     {
@@ -94,7 +98,7 @@ class Rule(Settings):
     api: Literal["chat", "responses"] = "chat"
     tools: Literal["chat", "responses", "effort-none"] = "chat"
     output_limit: Literal["max_tokens", "max_completion_tokens"] | None = None
-    sampling: str = "always"
+    sampling: Annotated[str, Field(pattern=SAMPLED)] = "always"
     reasons: bool = False
     effort_none: bool = True
     not_taken: tuple[str, ...] = ()
@@ -193,12 +197,12 @@ class Lessons:
             instead: The name that the model asks for.
             most: The largest value that it takes.
         """
-        lesson = self._models.setdefault(model, Lesson())
-        if len(self._models) > MOST_MODELS:
-            del self._models[next(iter(self._models))]
         value = value_at(body, name)
         if value is None:
             return False
+        lesson = self._models.setdefault(model, Lesson())
+        if len(self._models) > MOST_MODELS:
+            del self._models[next(iter(self._models))]
         if most is not None:
             lesson.most = most
             return isinstance(value, int) and value > most

@@ -23,35 +23,37 @@ LONGEST_NUMBER = 11
 
 VOCABULARY = """
     a about above access account after again all allowed already also an and any api
-    are argument arguments array as assistant at authentication available base64 be
-    because been before below between billing block blocks body boolean both but by
-    call called calls can cannot change chat check choice choices code combined
-    completion completions configuration conflict contact contain contains content
-    context could country credit credits current currently data date day days decode
-    default deployment deprecated description details did different does double
-    duplicate during each effort either element elements empty encoded end endpoint
-    enum equal error exactly exceed exceeded exceeds expected extra failed false
-    field fields file files first float follow following for format found from
-    function functions gateway given greater group had has have header high hour
-    hours id image images in include includes increase index input inputs instead
-    insufficient integer internal invalid is it items its json key kind large last
-    least left length less level like limit limited limits list long low malformed
-    many max maximum may media medium message messages middle min minimum minute
-    minutes missing mode model models more most must name names need needs next no
-    none not null number object of on once one only or organization other out output
-    outputs over overloaded parameter parameters parse part parts path per
-    permission permitted plan please positive previous project prompt properties
-    property provide provided quota quote range rate reach reached reason reasoning
-    received reduce reduced region regular remove request requested requests require
-    required requires response result results retry role rpd rpm same schema second
-    seconds see send server service set setting shorter should size some sorry
-    specified specify status stop stream string strings structured such support
-    supported supports system temporarily text than that the their then there these
-    they thinking this those time timed timeout to token tokens too tool tools top
-    total tpd tpm true try type types unable unavailable unexpected unknown
-    unrecognized unsupported unused up upstream url use used user uses using valid
-    validation value values version was way we were when where which while will with
-    within without would you your
+    are argument arguments array as assistant at authentication available balance
+    base64 be because been before below between billing block blocked blocks body
+    boolean both busy but by call called calls can cannot capacity change chat check
+    choice choices code combined completion completions configuration conflict
+    contact contain contains content context could country credit credits current
+    currently data date day days decode default deployment deprecated description
+    details did different does doesn double duplicate during each effort either
+    element elements empty encoded end endpoint enum equal error exactly exceed
+    exceeded exceeds exist exists expected extra failed false field fields file
+    files filter filtered filtering first float follow following for format found
+    from function functions gateway given greater group had has have header high
+    hour hours id image images in include includes increase index input inputs
+    instead insufficient integer internal invalid is it items its json key kind
+    large last least left length less level like limit limited limits list long low
+    malformed management many max maximum may media medium message messages middle
+    min minimum minute minutes missing mode model models modify more most must name
+    names need needs next no none not null number object of on once one only or
+    organization other out output outputs over overloaded parameter parameters parse
+    part parts path per permission permitted plan please policy positive previous
+    processing project prompt properties property provide provided purchase quota
+    quote range rate reach reached reason reasoning received reduce reduced region
+    regular remove request requested requests require required requires response
+    result results retry role rpd rpm s same schema second seconds see send server
+    service set setting shorter should size slow some sorry specified specify spend
+    spending status stop stream string strings structured such support supported
+    supports system t temporarily text than that the their then there these they
+    thinking this those time timed timeout to token tokens too tool tools top total
+    tpd tpm traffic true try type types unable unavailable unexpected unknown
+    unrecognized unsupported unused up upgrade upstream url use used user uses using
+    valid validation value values version was way we went were when where which
+    while will with within without would wrong x you your
     additionalproperties budget_tokens call_id content_block frequency_penalty
     function_call image_url input_schema input_text json_object json_schema
     logit_bias logprobs max_completion_tokens max_output_tokens max_tokens metadata

@@ -1,14 +1,14 @@
 """
 A fake provider seen and steered over HTTP, for tests in other processes.
 
-====== ================== ===================================================
+====== ==================== =================================================
 GET    `/_fake/log`         what came, a list of `Seen`
 GET    `/_fake/bill`        what would be paid for, a `Bill`
 GET    `/_fake/statistics`  the counts, a `Statistics`
 GET    `/_fake/faults`      the faults in force, a list
 POST   `/_fake/faults`      a list of faults, texts or objects, to put in force
 POST   `/_fake/reset`       starts afresh: log, counts, limits, faults, seed, time
-====== ================== ===================================================
+====== ==================== =================================================
 """
 
 import json

@@ -59,19 +59,14 @@ BLUNT = SILENT | {"status"} | ERROR_NAMES
 # The answer arrives whole all the same.
 HARMLESS = frozenset({"slow", "trickle", "huge", "stale", "stale_reset"})
 
+# And these arrive spoiled.
 KINDS = (
     BLUNT
     | HARMLESS
     | {
-        "truncate",
-        "truncate_reset",
-        "stall",
-        "whitespace",
-        "cut_json",
-        "not_json",
-        "no_finish",
+        *("truncate", "truncate_reset", "stall", "whitespace", "cut_json", "not_json"),
+        *("no_finish", "no_choices", "error_in_200", "html", "empty"),
     }
-    | {"no_choices", "error_in_200", "html", "empty"}
 )
 
 
@@ -85,7 +80,7 @@ class Fault:
         probability: The share of the requests, drawn by seeded chance.
         at: Only the requests of these numbers, the first being 1.
         first: Only requests up to this number; 0 for all.
-        every: Only each so-manieth request; 0 for all.
+        every: Only the requests whose number this divides; 0 for all.
         after: Only from this many seconds after the start on.
         until: Only before this many seconds after the start.
         status: The status of an error, instead of its own.
@@ -93,8 +88,8 @@ class Fault:
         param: The parameter that `unsupported_parameter` and the like name.
         retry_after: The header of that name, sent as it is.
         headers: More headers of whatever is answered.
-        seconds: Seconds before an error or with `slow`; between two bytes or
-            pings with `trickle` and `whitespace`.
+        seconds: How long before an error, a reset or a closing, and with `slow`;
+            how long between two bytes or pings with `trickle` and `whitespace`.
         size: Bytes of text with `huge`.
 
     Raises:

@@ -228,7 +228,7 @@ def _limit(random: Random, *, busy: bool) -> dict[str, Any]:
 
 def _most(limit: Mapping[str, Any]) -> float:
     """Return requests per second that *limit* lets through, roughly."""
-    per_minute = min(
+    per_minute: float = min(
         limit.get("requests_per_minute", math.inf),
         limit.get("tokens_per_minute", math.inf) / MEAN_TOKENS,
         limit.get("input_tokens_per_minute", math.inf) / MEAN_TOKENS,

@@ -8,7 +8,7 @@ long as the rule stays broken.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from aitor.testing.simulator.checkers import check
 from aitor.testing.simulator.script import Plan, Script
@@ -102,7 +102,7 @@ def _fewer_providers(script: Script) -> Iterator[Script]:
 def _plainer(script: Script, still: Callable[[Script], bool]) -> Script:
     """Give requests their defaults, all that can at once, and else one by one."""
     for name in PLAIN:
-        fields = {name: Plan.__dataclass_fields__[name].default}
+        fields: dict[str, Any] = {name: Plan.__dataclass_fields__[name].default}
         plain = tuple(replace(plan, **fields) for plan in script.plans)
         if plain != script.plans and still(replace(script, plans=plain)):
             script = replace(script, plans=plain)
@@ -112,11 +112,11 @@ def _plainer(script: Script, still: Callable[[Script], bool]) -> Script:
 
 
 def _plainer_each(
-    script: Script, fields: dict[str, object], still: Callable[[Script], bool]
+    script: Script, fields: dict[str, Any], still: Callable[[Script], bool]
 ) -> Script:
     plans: Sequence[Plan] = script.plans
     for index, plan in enumerate(plans):
-        plain = replace(plan, **fields)  # type: ignore[arg-type]  # a field's default
+        plain = replace(plan, **fields)
         if plain != plan:
             fewer = (*plans[:index], plain, *plans[index + 1 :])
             if still(replace(script, plans=fewer)):

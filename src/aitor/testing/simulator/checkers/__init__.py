@@ -62,7 +62,8 @@ CHECKERS: tuple[Checker, ...] = (
     circuits.failing_providers_are_spared,
     requests.circuits_refuse_at_once,
     requests.recovery,
-    requests.retries_are_bounded,
+    requests.tries_are_bounded,
+    requests.retries_are_paid,
     requests.attempts_are_told,
 )
 

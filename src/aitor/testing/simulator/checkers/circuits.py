@@ -69,24 +69,29 @@ class _Model:
             self.probes.pop(line.ticket, None)
         else:
             self.running -= 1
-        settings = self.settings
         if line.verdict is Verdict.DEAD:
-            self._open(line.time + settings.dead_seconds)
+            self._open(line.time + self.settings.dead_seconds)
         elif line.verdict is Verdict.FAILURE:
-            self.failures += 1
-            if self.state == "half-open" or self.failures >= settings.failures:
-                self._open(line.time + settings.open_seconds)
-            elif self.successes is not None:
-                self.successes = 0
+            self._failed(line.time)
         elif line.verdict is Verdict.SUCCESS:
-            self.failures = 0
-            if self.state == "half-open":
-                self._enter("closed")
-                self.successes = 0
-            elif self.successes is not None:
-                self.successes += 1
-                if self.successes >= SLOW_START:
-                    self.successes = None
+            self._succeeded()
+
+    def _failed(self, now: float) -> None:
+        self.failures += 1
+        if self.state == "half-open" or self.failures >= self.settings.failures:
+            self._open(now + self.settings.open_seconds)
+        elif self.successes is not None:
+            self.successes = 0
+
+    def _succeeded(self) -> None:
+        self.failures = 0
+        if self.state == "half-open":
+            self._enter("closed")
+            self.successes = 0
+        elif self.successes is not None:
+            self.successes += 1
+            if self.successes >= SLOW_START:
+                self.successes = None
 
     def _open(self, until: float) -> None:
         self._enter("open")

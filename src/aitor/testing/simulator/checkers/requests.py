@@ -17,6 +17,7 @@ from aitor.testing.simulator.history import (
     Final,
     Finished,
     History,
+    Paused,
     Sent,
     Stuck,
     Submitted,
@@ -33,7 +34,8 @@ __all__ = (
     "only_known_errors",
     "recovery",
     "refusals_are_at_once",
-    "retries_are_bounded",
+    "retries_are_paid",
+    "tries_are_bounded",
 )
 
 CLOSE_SLACK = 5.001
@@ -116,9 +118,12 @@ def crashes_stay_alone(history: History) -> Iterator[Violation]:
     for line in history.lines:
         if isinstance(line, Ended) and line.outcome is Outcome.CRASH:
             crashed.add(line.id)
-        elif isinstance(line, Finished) and line.outcome is Outcome.CRASH:
-            if line.id not in crashed:
-                yield Violation(8, line.time, f"request {line.id} never crashed")
+        elif (
+            isinstance(line, Finished)
+            and line.outcome is Outcome.CRASH
+            and line.id not in crashed
+        ):
+            yield Violation(8, line.time, f"request {line.id} never crashed")
 
 
 def nobody_holds_after_leaving(history: History) -> Iterator[Violation]:
@@ -164,13 +169,17 @@ def everything_is_given_back(history: History) -> Iterator[Violation]:
 
 
 def circuits_refuse_at_once(history: History) -> Iterator[Violation]:
-    """Rule 31: who finds all circuits open is told at once, and when to come back."""
+    """
+    Rule 31: who finds all circuits open is told at once, and when to come back.
+
+    At once is when it comes, when a circuit changes, or when a pause moves it on.
+    """
     submitted: dict[int, Submitted] = {}
     changed = -math.inf
     for line in history.lines:
         if isinstance(line, Submitted):
             submitted[line.id] = line
-        elif isinstance(line, Circuit):
+        elif isinstance(line, Circuit | Paused):
             changed = line.time
         elif isinstance(line, Finished) and line.error == "CircuitOpenError":
             request = submitted.get(line.id)
@@ -206,54 +215,72 @@ def recovery(history: History) -> Iterator[Violation]:
             )
 
 
-def retries_are_bounded(history: History) -> Iterator[Violation]:
+def tries_are_bounded(history: History) -> Iterator[Violation]:
     """
-    Rules 33 and 34: tries are bounded, and the hopeless are not repeated.
+    Rules 33 and 34: nobody is asked too often, and nothing hopeless is repeated.
 
-    For each request by `max_retries` of the provider, but for those that wait as
-    often as a server asks; for all together by the retry budget. A parameter that is
-    left out is no retry.
+    `max_retries` of the provider bounds a request's tries there, but for those that
+    wait as often as a server asks. A parameter that is left out is no retry.
     """
-    patient: dict[int, bool] = {}
+    patient: set[int] = set()
     failed: dict[tuple[int, str], int] = defaultdict(int)
-    owing: set[tuple[int, str]] = set()
-    final: set[tuple[int, str]] = set()
-    paid, balance, since = 0, INITIAL, None
+    hopeless: set[tuple[int, str]] = set()
     for line in history.lines:
-        if isinstance(line, Submitted):
-            patient[line.id] = line.patient
-            since = line.time if since is None else since
-            balance += history.retry_ratio
+        if isinstance(line, Submitted) and line.patient:
+            patient.add(line.id)
         elif isinstance(line, Sent):
             key = (line.id, line.provider)
-            if key in final:
+            if key in hopeless:
                 yield Violation(34, line.time, f"{key} was hopeless, and sent again")
-            if key in owing:
-                owing.discard(key)
-                paid += 1
-                allowed = balance + (line.time - (since or 0.0)) * PER_SECOND
-                if paid > allowed + 1e-6:
-                    yield Violation(
-                        33, line.time, f"{paid} retries of {allowed:.1f} allowed"
-                    )
             if failed[key] > history.providers[line.provider].max_retries:
                 yield Violation(33, line.time, f"{key} was tried too often")
         elif isinstance(line, Ended):
             key = (line.id, line.provider)
-            step = POLICIES[line.outcome].step
-            limited = line.outcome is Outcome.RATE_LIMITED
-            timed_out = line.outcome is Outcome.CANCELLED
-            if step is Step.RETRY or timed_out:
-                if not (limited and patient.get(line.id)):
-                    failed[key] += 1
-                if not limited:
-                    owing.add(key)
-            elif step is not Step.AGAIN:
-                final.add(key)
+            if _to_be_retried(line):
+                limited = line.outcome is Outcome.RATE_LIMITED
+                failed[key] += not (limited and line.id in patient)
+            elif POLICIES[line.outcome].step is not Step.AGAIN:
+                hopeless.add(key)
+
+
+def retries_are_paid(history: History) -> Iterator[Violation]:
+    """
+    Rule 33: all requests together retry no more than the retry budget allows.
+
+    What a server asked to wait for is not paid, nor is moving on to another provider.
+    """
+    owing: set[tuple[int, str]] = set()
+    paid, balance = 0, INITIAL
+    since: float | None = None
+    for line in history.lines:
+        if isinstance(line, Submitted):
+            since = line.time if since is None else since
+            balance += history.retry_ratio
+        elif isinstance(line, Sent) and (line.id, line.provider) in owing:
+            owing.discard((line.id, line.provider))
+            paid += 1
+            allowed = balance + (line.time - (since or 0.0)) * PER_SECOND
+            if paid > allowed + ROUNDING:
+                what = f"{paid} retries of {allowed:.1f} allowed"
+                yield Violation(33, line.time, what)
+        elif (
+            isinstance(line, Ended)
+            and _to_be_retried(line)
+            and line.outcome is not Outcome.RATE_LIMITED
+        ):
+            owing.add((line.id, line.provider))
 
 
 INITIAL, PER_SECOND = 10.0, 0.5
 """What the retry budget begins with, and what time adds to it."""
+
+ROUNDING = 1e-6
+
+
+def _to_be_retried(line: Ended) -> bool:
+    # What looks cancelled to the provider may have been ended by a time limit.
+    retry = POLICIES[line.outcome].step is Step.RETRY
+    return retry or line.outcome is Outcome.CANCELLED
 
 
 def attempts_are_told(history: History) -> Iterator[Violation]:

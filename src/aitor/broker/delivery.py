@@ -1,0 +1,224 @@
+"""
+The trip of one request, from its envelope to its one outcome.
+
+It runs in the task of the caller. It asks the route whom to try next, the actor to
+try, and the retry budget where trying again would burden a provider that fails; and
+it reads from top to bottom in `_trip`.
+"""
+
+from collections.abc import Callable
+from random import Random
+
+import anyio
+
+from aitor.broker.envelope import Call, Envelope
+from aitor.broker.route import Candidate, Route
+from aitor.errors import BrokerClosedError, CircuitOpenError, LLMError
+from aitor.events import RequestEnded
+from aitor.laws.budget import RetryBudget
+from aitor.messages import Answer, Reply
+from aitor.outcomes import Outcome
+
+__all__ = ("Delivery",)
+
+
+class Delivery:
+    """
+    Delivers envelopes and counts what became of them.
+
+    Args:
+        budget: Bounds further tries, for the whole process.
+        random: Where jitter comes from.
+        tell: Takes an event for each request; None when nobody listens.
+    """
+
+    def __init__(
+        self,
+        budget: RetryBudget,
+        random: Random,
+        tell: Callable[[RequestEnded], None] | None,
+    ) -> None:
+        self.budget = budget
+        self.submitted = 0
+        self.answered = 0
+        self.failed = 0
+        self.cancelled = 0
+        self._random = random
+        self._tell = tell
+        self._backing_off: set[anyio.CancelScope] = set()
+        self._idle: anyio.Event | None = None
+        self._aborted = False
+
+    @property
+    def open(self) -> int:
+        """Requests that have no outcome yet."""
+        return self.submitted - self.answered - self.failed - self.cancelled
+
+    def begin(self, route: Route, now: float) -> Call:
+        """
+        Put the request in a mailbox at once, or refuse; never wait.
+
+        Raises:
+            LLMError: If no mailbox takes it.
+        """
+        candidate = route.choose(now)
+        if candidate is None:
+            raise nobody(route, now)
+        call = candidate.call(route)
+        candidate.actor.enter(call, now, wait_for_room=False)
+        return call
+
+    async def deliver(self, route: Route, call: Call | None = None) -> Reply:
+        """
+        Bring the request to its outcome; it was counted as submitted before.
+
+        Args:
+            route: Its candidates.
+            call: The first try, where it is in a mailbox already.
+
+        Raises:
+            LLMError: With every attempt made.
+        """
+        outcome = Outcome.CANCELLED
+        try:
+            reply = await self._trip(route, call)
+        except LLMError as error:
+            error.attempts = tuple(route.envelope.attempts)
+            outcome = error.outcome
+            raise
+        else:
+            outcome = Outcome.ANSWER
+            return reply
+        finally:
+            self._ended(route.envelope, outcome)
+
+    async def drain(self) -> None:
+        """Wait until every request has its outcome."""
+        while self.open:
+            self._idle = self._idle or anyio.Event()
+            await self._idle.wait()
+
+    def abort(self) -> None:
+        """End every wait between two tries."""
+        self._aborted = True
+        for scope in list(self._backing_off):
+            scope.cancel()
+
+    async def _trip(self, route: Route, call: Call | None) -> Reply:
+        envelope = route.envelope
+        last: LLMError | None = None
+        self.budget.deposit(envelope.arrived)
+        if call is None:
+            call = await self._next(route, None, envelope.arrived)
+        while True:
+            try:
+                answer = await call.actor.finish(call)
+            except LLMError as error:
+                now = anyio.current_time()
+                # One that was refused while it waited only asks who is sooner now.
+                if error.outcome is not Outcome.REFUSED:
+                    last = error
+                    if not route.cut(call.actor, error, now, self._random.random()):
+                        raise
+                call = await self._next(route, last, now)
+            else:
+                return _reply(call.actor.name, answer, envelope)
+
+    async def _next(self, route: Route, last: LLMError | None, now: float) -> Call:
+        """Choose who is asked next and put the request in its mailbox."""
+        envelope = route.envelope
+        while True:
+            candidate = route.choose(now)
+            if candidate is None:
+                raise last or nobody(route, now)
+            if candidate.not_before > now:
+                if last is not None and candidate.not_before > envelope.deadline:
+                    raise last
+                await self._back_off(envelope, candidate.not_before, now)
+                now = anyio.current_time()
+            elif last is None or self._may_try(candidate, envelope, now):
+                call = candidate.call(route)
+                candidate.actor.enter(call, now, wait_for_room=True)
+                return call
+            elif not envelope.patient:
+                last.add_note("the retry budget allowed no further try")
+                raise last
+
+    def _may_try(self, candidate: Candidate, envelope: Envelope, now: float) -> bool:
+        # Moving on to a provider that is well is no burden on anybody. Asking again
+        # one that fails is, and in an outage everybody would: the budget bounds it.
+        if not (candidate.owes or candidate.actor.breaker.failing):
+            return True
+        if self.budget.withdraw(now):
+            candidate.owes = False
+            return True
+        if envelope.patient:
+            backoff = candidate.actor.backoff
+            wait = backoff.delay_for(candidate.failures, self._random.random())
+            candidate.not_before = now + max(wait, SHORTEST_WAIT)
+        return False
+
+    async def _back_off(self, envelope: Envelope, until: float, now: float) -> None:
+        with anyio.CancelScope() as scope:
+            self._backing_off.add(scope)
+            try:
+                await anyio.sleep_until(until)
+            finally:
+                self._backing_off.discard(scope)
+        if self._aborted:
+            raise BrokerClosedError("the broker closed")
+        envelope.backoff += until - now
+
+    def _ended(self, envelope: Envelope, outcome: Outcome) -> None:
+        if outcome is Outcome.ANSWER:
+            self.answered += 1
+        elif outcome is Outcome.CANCELLED:
+            self.cancelled += 1
+        else:
+            self.failed += 1
+        if self._tell is not None:
+            attempts = envelope.attempts
+            self._tell(
+                RequestEnded(
+                    outcome=outcome,
+                    provider=attempts[-1].provider if attempts else None,
+                    attempts=len(attempts),
+                    seconds=anyio.current_time() - envelope.arrived,
+                    tenant=envelope.tenant,
+                    priority=envelope.priority,
+                )
+            )
+        if self._idle is not None and not self.open:
+            self._idle.set()
+            self._idle = None
+
+
+SHORTEST_WAIT = 0.1
+"""Seconds that a patient request waits at least for the retry budget to grow."""
+
+
+def nobody(route: Route, now: float) -> CircuitOpenError:
+    """Return the error for a request that nobody may be asked."""
+    actors = [candidate.actor for candidate in route.candidates]
+    first = min(actors, key=lambda actor: actor.breaker.retry_at(now))
+    seconds = max(0.0, first.breaker.retry_at(now) - now)
+    names = ", ".join(actor.name for actor in actors)
+    return CircuitOpenError(
+        f"the circuits of all providers are open ({names}); the first, "
+        f"{first.name}, is tried again in {seconds:.3f} s",
+        retry_after=seconds,
+    )
+
+
+def _reply(provider: str, answer: Answer, envelope: Envelope) -> Reply:
+    return Reply(
+        text=answer.text,
+        provider=provider,
+        model=answer.model,
+        finish_reason=answer.finish_reason,
+        usage=answer.usage,
+        attempts=tuple(envelope.attempts),
+        request_id=answer.request_id,
+        body=answer.body,
+        message=answer.message,
+    )

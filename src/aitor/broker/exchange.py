@@ -1,0 +1,100 @@
+"""
+One exchange with a provider, under all its time limits.
+
+One cancel scope enforces every limit, because its deadline moves: the first content
+has to come in time, each further piece has to follow in time, and neither content nor
+pings nor a trickle of bytes moves the limit on the whole. The caller's own deadline
+bounds them all.
+"""
+
+from functools import partial
+
+import anyio
+
+from aitor.broker.envelope import Call
+from aitor.errors import (
+    AttemptTimeoutError,
+    BrokerClosedError,
+    ConnectionFailedError,
+    DeadlineExceededError,
+    LLMError,
+)
+from aitor.messages import Answer
+from aitor.providers.base import Provider
+from aitor.providers.settings import ProviderSettings
+
+__all__ = ("exchange",)
+
+
+async def exchange(call: Call, provider: Provider) -> Answer:
+    """
+    Have *call* answered by *provider* before one of its time limits passes.
+
+    Raises:
+        AttemptTimeoutError: One of the provider's time limits passed.
+        DeadlineExceededError: The caller's deadline passed.
+        BrokerClosedError: The broker closed.
+        LLMError: What the provider says.
+        TypeError: The provider returned something that is no answer.
+    """
+    with anyio.CancelScope(deadline=_first_limit(call, provider.settings)) as scope:
+        call.scope = scope
+        if call.aborted:
+            scope.cancel()
+        return await _send(call, provider)
+    raise _cut_off(call, provider.settings)
+
+
+async def _send(call: Call, provider: Provider) -> Answer:
+    progress = partial(_progressed, call, provider.settings)
+    try:
+        answer = await provider.complete(call.request, progress)
+    except ConnectionFailedError as error:
+        if not error.unused:
+            raise
+        # The server had closed a kept-alive connection before it can have read
+        # anything: sending again, once and at once, is the same try.
+        answer = await provider.complete(call.request, progress)
+    if not isinstance(answer, Answer):
+        raise TypeError(f"an Answer was expected, not {type(answer).__name__}")
+    return answer
+
+
+def _first_limit(call: Call, settings: ProviderSettings) -> float:
+    limit = min(call.envelope.deadline, call.started + settings.timeout)
+    first = settings.first_token_timeout
+    return limit if first is None else min(limit, call.started + first)
+
+
+def _progressed(call: Call, settings: ProviderSettings) -> None:
+    call.progressed = True
+    idle = settings.idle_timeout
+    if call.scope is None or (idle is None and settings.first_token_timeout is None):
+        return
+    limit = min(call.envelope.deadline, call.started + settings.timeout)
+    if idle is not None:
+        limit = min(limit, anyio.current_time() + idle)
+    call.scope.deadline = limit
+
+
+def _cut_off(call: Call, settings: ProviderSettings) -> LLMError:
+    """Say which limit ended *call*."""
+    if call.aborted:
+        return BrokerClosedError("the broker closed while the request ran")
+    now = anyio.current_time()
+    if now >= call.envelope.deadline:
+        return DeadlineExceededError(
+            f"the deadline passed {now - call.started:.3f} s after the request was sent"
+        )
+    if now >= call.started + settings.timeout:
+        return AttemptTimeoutError(
+            f"no whole answer within {settings.timeout} s (see 'timeout')"
+        )
+    if not call.progressed:
+        return AttemptTimeoutError(
+            f"no content within {settings.first_token_timeout} s "
+            f"(see 'first_token_timeout')"
+        )
+    return AttemptTimeoutError(
+        f"no content for {settings.idle_timeout} s (see 'idle_timeout')"
+    )
