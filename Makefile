@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: run test test-all check format bench clean
+.PHONY: run test test-all check format bench bench-quick clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -36,8 +36,12 @@ format: $(READY)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+# Needs the package index for the peers, once; see docs/benchmarks.md.
 bench: $(READY)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-quick: $(READY)
+	$(BIN)/python -m benchmarks --quick $(ARGS)
 
 clean:
 	rm -rf .venv .venv-* build dist out .pytest_cache .mypy_cache .ruff_cache

@@ -59,7 +59,7 @@ def measure(run: Run) -> dict[str, Any]:
 
 
 def _calls(run: Run) -> int:
-    return int(run.of(1_000, 300))
+    return int(run.of(1_000, 200))
 
 
 def _wasted(

@@ -100,19 +100,19 @@ def processor_seconds() -> float:
 
 def resident_memory() -> int:
     """Return the bytes of memory that this process occupies."""
-    return _status("VmRSS")
+    return _status("VmRSS") * 1024
 
 
 def peak_memory() -> int:
     """Return the most that it has occupied."""
-    return _status("VmHWM")
+    return _status("VmHWM") * 1024
 
 
 def _status(name: str) -> int:
     with Path("/proc/self/status").open(encoding="ascii") as file:
         for line in file:
             if line.startswith(name):
-                return int(line.split()[1]) * 1024
+                return int(line.split()[1])
     raise LookupError(name)
 
 
@@ -160,6 +160,7 @@ class Meter:
             "p99_ms": percentile(ordered, 0.99) * 1e3,
             "max_ms": (ordered[-1] if ordered else 0.0) * 1e3,
             "peak_bytes": peak_memory(),
+            "threads": _status("Threads"),
             "failures": dict(self.failures.most_common(3)),
         }
 

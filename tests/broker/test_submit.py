@@ -527,3 +527,14 @@ async def test_submit_nowait_takes_or_refuses_at_once() -> None:
         with pytest.raises(BrokerClosedError):
             await third.reply()
         assert broker.statistics().open == 0
+
+
+async def test_a_caller_who_asks_again_in_a_loop_keeps_nobody_from_running() -> None:
+    broker = Broker([ScriptedProvider(AuthenticationError("no"))])
+    with pytest.raises(AuthenticationError):
+        await broker.submit("x")
+    with anyio.move_on_after(0.0) as scope:
+        for _ in range(1_000):
+            with pytest.raises(CircuitOpenError):
+                await broker.submit("x")
+    assert scope.cancelled_caught

@@ -126,6 +126,13 @@ def test_a_request_larger_than_half_the_limit_or_all_of_it_goes_once_a_minute(
     assert len(sends) == 21
 
 
+def test_fractions_that_make_a_limit_fit_into_it() -> None:
+    bucket = TokenBucket(tokens_per_minute=3.3, burst=0.5)
+    bucket.take(Cost(1, 1.1, 0), 0.0)
+    assert 1.1 + 2.2 > 3.3
+    assert bucket.ready_at(Cost(1, 2.2, 0), 0.0) == pytest.approx(MINUTE / 2)
+
+
 def test_it_need_not_wait_for_starts_that_used_nothing() -> None:
     bucket = TokenBucket(tokens_per_minute=1_000, burst=0.5)
     for n in range(3):
@@ -230,8 +237,19 @@ def test_what_is_given_back_is_kept_beyond_the_burst_until_somebody_takes_it() -
 def test_of_a_mad_usage_no_more_than_a_minute_is_owed() -> None:
     bucket = TokenBucket(tokens_per_minute=1_000)
     reservation = bucket.take(ONE, 0.0)
-    bucket.settle(reservation, Cost(1, 10**15, 10**15), 0.0)
+    bucket.settle(reservation, Cost(1, 10**11, 10**11), 0.0)
     assert bucket.ready_at(Cost(1, 10, 0), 0.0) == pytest.approx(MINUTE * 1.01)
+
+
+@pytest.mark.parametrize("tokens", [-1, math.nan, math.inf, -math.inf, 1e13])
+def test_a_usage_that_is_no_amount_is_not_believed(tokens: float) -> None:
+    for used in (Cost(1, tokens, 0), Cost(1, 0, tokens)):
+        bucket = TokenBucket(tokens_per_minute=1_000)
+        reservation = bucket.take(Cost(1, 400, 0), 0.0)
+        bucket.settle(reservation, used, 0.0)
+        assert bucket.reserved == NO_COST
+        assert bucket.ready_at(Cost(1, 100, 0), 0.0) == pytest.approx(MINUTE / 10)
+        assert bucket.ready_at(Cost(1, 601, 0), 59.0) == MINUTE
 
 
 def test_what_is_settled_after_its_minute_leaves_the_window_as_it_is() -> None:
@@ -348,6 +366,14 @@ def test_a_server_may_lower_a_limit_and_raise_it_again_to_ours() -> None:
     for said, used in ((100, 100), (300, 300), (9_000, 600)):
         bucket.observe("requests", said, None, 0.0)
         assert bucket.levels(0.0)["requests"].limit == used
+
+
+def test_a_new_limit_keeps_what_had_come_by_then() -> None:
+    bucket = TokenBucket(requests_per_minute=600)
+    for _ in range(6):
+        bucket.take(ONE, 0.0)
+    bucket.observe("requests", 60, None, MINUTE / 600 / 2)
+    assert bucket.ready_at(ONE, 0.05) == pytest.approx(0.05 + 0.5, abs=0.001)
 
 
 def test_a_server_may_set_a_limit_where_we_have_none() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from random import Random
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from aitor.broker.envelope import Call, Envelope
 from aitor.broker.route import Candidate, Route
@@ -85,6 +86,10 @@ class Delivery:
         except LLMError as error:
             error.attempts = tuple(route.envelope.attempts)
             outcome = error.outcome
+            if not error.attempts:
+                # Nothing was awaited: a caller who asks again in a loop must not
+                # keep everybody else from running.
+                await checkpoint()
             raise
         else:
             outcome = Outcome.ANSWER

@@ -9,12 +9,11 @@ be woken, and no wait is too small to move a clock.
 
 Two rules keep a limit of N a minute, each in every dimension that is limited:
 
-1.  The window: what starts within any 60 seconds is N at most (`aitor.laws.window`).
+1.  The window (`aitor.laws.window`): what starts within any 60 seconds is N at most.
     This is the promise. On its own it would send N at once and then be silent.
-2.  The pace: tokens come back evenly, N a minute, and a request starts when there are
-    as many as it takes. Of those that nobody took, no more are kept than the burst, so
-    traffic is spread. A request larger than the burst is saved up for while it
-    waits, so it neither hangs nor needs a larger burst.
+2.  The pace (`aitor.laws.pace`): tokens come evenly, N a minute, and a request starts
+    when there are as many as it takes. On its own it would let through a burst more
+    than N in the first minute.
 
 Requests, tokens, input tokens and output tokens are taken together or not at all,
 so nothing is held while something else is missing. What a request uses is only known
@@ -28,7 +27,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
 
-from aitor.laws.window import MINUTE, Amounts, Slot, Window
+from aitor.laws.pace import Pace
+from aitor.laws.window import Amounts, Slot, Window
 
 __all__ = ("DIMENSIONS", "NO_COST", "Cost", "Level", "Reservation", "TokenBucket")
 
@@ -36,7 +36,7 @@ DIMENSIONS = ("requests", "tokens", "input_tokens", "output_tokens")
 """What can be limited; `tokens` are those of both kinds together."""
 
 MOST_BELIEVED = 1e12
-"""No vendor allows, or has left, more than this; who says so is not believed."""
+"""No vendor allows, has left, or charges more; who says so is not believed."""
 
 LONG_AGO = -1e9
 """Before any clock: the last start of a bucket that has started nothing."""
@@ -149,7 +149,7 @@ class TokenBucket:
             raise ValueError(f"'burst' must be from 0 to 0.5, and is {burst}")
         self._burst = burst
         self._configured: dict[str, float] = {}
-        self._paces: dict[str, _Pace] = {}
+        self._paces: dict[str, Pace] = {}
         self._window = Window()
         limits = (
             requests_per_minute,
@@ -234,7 +234,8 @@ class TokenBucket:
         Count *used* in place of what *reservation* had taken, once.
 
         What it had taken too much may go at once. What it had taken too little is
-        owed, and holds up those who come next.
+        owed, and holds up those who come next. A *used* that is no amount of tokens
+        is not believed.
 
         Raises:
             ValueError: If it is not a reservation of this bucket, or settled before.
@@ -244,6 +245,9 @@ class TokenBucket:
         except KeyError:
             raise ValueError(f"not open in this bucket: {reservation}") from None
         if reservation.slot is None:
+            return
+        # What a server says was used may be anything; then what was taken stays.
+        if not (0 <= used[1] <= MOST_BELIEVED and 0 <= used[2] <= MOST_BELIEVED):
             return
         self._asked = None
         cost = reservation.cost
@@ -371,8 +375,8 @@ class TokenBucket:
         ]
         return max(0.0, *missing)
 
-    def _add_pace(self, dimension: str, limit: float) -> "_Pace":
-        pace = _Pace(DIMENSIONS.index(dimension), limit, self._burst)
+    def _add_pace(self, dimension: str, limit: float) -> Pace:
+        pace = Pace(DIMENSIONS.index(dimension), limit, self._burst)
         self._paces[dimension] = pace
         self._window.watch(pace.dimension)
         return pace
@@ -397,89 +401,6 @@ class TokenBucket:
             factor = self._slow_factor
             wait = min(wait / factor, wait + slow * (1.0 - factor))
         return self._last_start + wait
-
-
-class _Pace:
-    """
-    The tokens of one dimension: *limit* a minute, evenly.
-
-    There were *level* tokens at the last start, which the bucket knows the time of.
-    With time more come, but no more are kept than the burst, or than somebody waits
-    for. What was given back since then comes on top.
-    """
-
-    __slots__ = (
-        "_share",
-        "burst",
-        "cap",
-        "dimension",
-        "level",
-        "limit",
-        "rate",
-        "returned",
-        "slack",
-    )
-
-    limit: float
-    burst: float
-    cap: float
-    rate: float
-    slack: float
-
-    def __init__(self, dimension: int, limit: float, share: float) -> None:
-        self.dimension = dimension
-        self._share = share
-        self.set_limit(limit)
-        self.level = self.burst
-        self.returned = 0.0
-
-    def set_limit(self, limit: float) -> None:
-        """Allow *limit* a minute from now on."""
-        self.limit = limit
-        self.burst = max(limit * self._share, 1.0)
-        # More than a limit is never there, and less than one request is none.
-        self.cap = max(limit, 1.0)
-        self.rate = limit / MINUTE
-        # Sums of fractions are off by a little; whole numbers never are.
-        self.slack = limit * 1e-9
-
-    def set_level(self, level: float, elapsed: float) -> None:
-        """Have *level* now, *elapsed* seconds after the last start."""
-        self.level = level - self.rate * elapsed
-        self.returned = 0.0
-
-    def take(self, amount: float, elapsed: float) -> None:
-        """Take *amount*, *elapsed* seconds after the last start; it is there."""
-        if amount > self.cap:
-            amount = self.cap
-        level = self.level
-        most = self.burst
-        if most < amount:
-            most = amount
-        if most < level:
-            most = level
-        level += self.rate * elapsed
-        if level > most:
-            level = most
-        self.level = level + self.returned - amount
-        self.returned = 0.0
-
-    def change(self, difference: float) -> None:
-        """Take *difference* more than was taken, there or not, or give it back."""
-        if difference < 0.0:
-            self.returned -= difference
-        else:
-            # No more than a minute's worth is owed.
-            self.level = max(self.level - difference, -self.limit)
-
-    def saved(self, elapsed: float) -> float:
-        """Return what there is for who waited since the last start."""
-        return min(self.level + self.rate * elapsed + self.returned, self.cap)
-
-    def available(self, elapsed: float) -> float:
-        """Return what there is for who comes now."""
-        most = max(self.burst, self.level)
-        return min(self.level + self.rate * elapsed, most) + self.returned
 
 
 def _by_dimension(cost: Cost) -> Amounts:

@@ -133,6 +133,7 @@ class FairQueue(Generic[T]):
             lane = self._lanes[priority] = _Lane()
         flow = lane.flows.get(tenant)
         if flow is None:
+            # It enters itself into the lane.
             _Flow(lane, self._weights.get(tenant, 1.0), entry)
         else:
             flow.add(entry)

@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, field_validator
 from aitor.messages import Answer, Request, Usage
 from aitor.providers.base import CHARACTERS_A_TOKEN, Progress, Provider, guess_tokens
 from aitor.providers.dialect import text_in
-from aitor.providers.settings import ProviderSettings
+from aitor.providers.settings import Count, ProviderSettings
 
 __all__ = ("MockProvider", "MockSettings")
 
@@ -40,6 +40,9 @@ class MockSettings(ProviderSettings):
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    # Nothing is scarce behind a mock: what it is to wait for has to be asked for.
+    workers: Count = 1_000
 
     responses: Mapping[str, Any] = Field(default_factory=dict)
     default_response: str = "I understand."

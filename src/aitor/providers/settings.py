@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -35,9 +36,18 @@ __all__ = (
     "sendable_key",
 )
 
-Count = Annotated[int, Field(ge=1)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-PerMinute = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+def _no_truth(value: Any) -> Any:
+    # Python takes True for 1, but `workers = true` is no number of workers.
+    if isinstance(value, bool):
+        raise ValueError("a number was expected")  # noqa: TRY004  # pydantic's way
+    return value
+
+
+Count = Annotated[int, Field(ge=1), BeforeValidator(_no_truth)]
+Number = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_no_truth)]
+Seconds = Annotated[Number, Field(gt=0)]
+PerMinute = Annotated[Number, Field(gt=0)]
 
 
 class Settings(BaseModel):
@@ -54,7 +64,7 @@ class BreakerSettings(Settings):
         failures: Failures in a row that open the circuit.
         open_seconds: How long it stays open before a probe is let through.
         probes: Probes in flight at once while it is half-open.
-        probe_seconds: A probe that has not ended by then counts as failed.
+        probe_seconds: A probe that has not ended by then gives its place to another.
         dead_seconds: How long it stays open for a dead key or an empty purse.
     """
 
@@ -176,12 +186,12 @@ class HTTPSettings(ProviderSettings):
     rules: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
     parameters: Mapping[str, Any] = Field(default_factory=dict)
 
-    temperature: float | None = None
+    temperature: Number | None = None
     max_tokens: Count | None = None
     max_completion_tokens: Count | None = None
-    top_p: float | None = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
+    top_p: Number | None = None
+    frequency_penalty: Number | None = None
+    presence_penalty: Number | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -327,7 +337,8 @@ def _explain(model: type[Settings], problem: Any) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if not path:
         return str(message)
-    if SECRETS.intersection(problem["loc"]):
+    # An address may have a password in it.
+    if SECRETS.intersection(problem["loc"]) or "@" in str(problem["input"]):
         return f"'{path}': {message}"
     return f"'{path}' = {problem['input']!r}: {message}"
 
