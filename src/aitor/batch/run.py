@@ -252,7 +252,7 @@ class _Run:
 
     async def _end(self, result: "MapResult") -> None:
         error = result.error
-        if error is not None and error.outcome is None:
+        if error is not None and error.outcome is Outcome.CANCELLED:
             # The broker closed under it: it has no outcome, and is pending still.
             return
         if isinstance(error, AccountError) and _by_account_alone(error):
