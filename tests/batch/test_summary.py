@@ -22,7 +22,12 @@ def reply(provider: str = "openai", model: str = "gpt-5.5", **fields: Any) -> Re
     attempt = Attempt(provider, model, Outcome.ANSWER, 1.0, waits)
     usage = Usage(input_tokens=100, output_tokens=20)
     usage = fields.pop("usage", usage)
-    return Reply("hi", provider, model, "stop", usage, (attempt,), **fields)
+    attempts = (*fields.pop("before", ()), attempt)
+    return Reply("hi", provider, model, "stop", usage, attempts, **fields)
+
+
+def waits(**seconds: float) -> dict[str, float]:
+    return Waits(**seconds)._asdict()
 
 
 @pytest.fixture
@@ -30,7 +35,10 @@ def summary() -> Summary:
     summary = Summary(rows=12, earlier_succeeded=5, earlier_failed=1, seconds=4.0)
     summary.count_answer(reply(), Decimal("0.5"))
     summary.count_answer(reply(), Decimal("0.25"))
-    summary.count_answer(reply("local", "llama"), None)
+    moved = Attempt(
+        "openai", "gpt-5.5", Outcome.SERVER, 1.0, Waits(rate=1.5, worker=0.25)
+    )
+    summary.count_answer(reply("local", "llama", before=(moved,)), None)
     summary.count_failure(BadRequestError("no"))
     summary.count_failure(OverloadedError("no", attempts=reply().attempts))
     summary.count_failure(OverloadedError("no"))
@@ -74,14 +82,25 @@ def test_a_program_reads_every_number(summary: Summary) -> None:
                 "unpriced_rows": 0,
             },
         ],
+        "failovers": 1,
+        "attempts": [
+            {
+                "provider": "openai",
+                "model": "gpt-5.5",
+                "outcomes": {"answer": 3, "server": 1},
+                "seconds": 4.0,
+                "waits": waits(worker=1.0, rate=6.0),
+            },
+            {
+                "provider": "local",
+                "model": "llama",
+                "outcomes": {"answer": 1},
+                "seconds": 1.0,
+                "waits": waits(worker=0.25, rate=1.5),
+            },
+        ],
         "failures": {"OverloadedError": 2, "BadRequestError": 1},
-        "waits": {
-            "worker": 1.0,
-            "rate": 6.0,
-            "pause": 0.0,
-            "circuit": 0.0,
-            "backoff": 0.0,
-        },
+        "waits": waits(worker=1.25, rate=7.5),
         "notes": [],
     }
 
@@ -93,11 +112,14 @@ def test_a_person_reads_who_served_what(summary: Summary) -> None:
     assert lines == [
         "12 rows read: 3 answered and 3 failed in 4.0 s",
         "6 had ended in an earlier run, 1 of them failed",
-        "waited, all rows together: worker 1.0 s, rate 6.0 s",
+        "1 rows moved on to another provider",
         "provider  model    rows  input tokens  output tokens              cost",
         "local     llama       1           100             20           unknown",
         "openai    gpt-5.5     2           200             40           $0.7500",
         "all                   3           300             60  $0.7500 and more",
+        "provider  attempts  answered  seconds  else      waited, in all",
+        "openai           4         3     1.00  1 server  worker 1.0 s, rate 6.0 s",
+        "local            1         1     1.00  -         worker 0.2 s, rate 1.5 s",
         "failed with      rows",
         "OverloadedError     2",
         "BadRequestError     1",

@@ -7,6 +7,7 @@ not known is said to be unknown; nowhere does it become a zero.
 """
 
 from collections import deque
+from collections.abc import Iterable
 from decimal import Decimal
 
 import anyio
@@ -15,11 +16,16 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from aitor.batch.summary import Served, Summary
+from aitor.broker.ledger import Totals
+from aitor.outcomes import Outcome
 
 __all__ = ("Pace", "report", "show_progress")
 
 INTERVAL = 0.25
 """Seconds between two drawings of the line."""
+
+WIDTH = 200
+"""Characters that a table may take."""
 
 WINDOW = 10.0
 """Seconds that a pace is taken over."""
@@ -138,10 +144,16 @@ def report(summary: Summary, console: Console) -> None:
     """
     for text in _sentences(summary):
         console.print(text, highlight=False, markup=False, soft_wrap=True)
+    tables = []
     if summary.served:
-        console.print(_served(summary))
+        tables.append(_served(summary))
+    if totals := summary.ledger.by_provider():
+        tables.append(_asked(totals))
     if summary.failures:
-        console.print(_failures(summary))
+        tables.append(_failures(summary))
+    for table in tables:
+        # A line that is too long for the terminal is for the terminal to fold.
+        console.print(table, width=WIDTH, no_wrap=True, crop=False)
 
 
 def _sentences(summary: Summary) -> list[str]:
@@ -155,13 +167,8 @@ def _sentences(summary: Summary) -> list[str]:
             f"{earlier:,} had ended in an earlier run"
             + (failed if summary.earlier_failed else "")
         )
-    waits = [
-        f"{cause} {seconds:,.1f} s"
-        for cause, seconds in summary.waits.items()
-        if seconds >= 0.05
-    ]
-    if waits:
-        sentences.append(f"waited, all rows together: {', '.join(waits)}")
+    if summary.failovers:
+        sentences.append(f"{summary.failovers:,} rows moved on to another provider")
     return sentences
 
 
@@ -182,6 +189,36 @@ def _served(summary: Summary) -> Table:
             cost_in_words(served),
         )
     return table
+
+
+def _asked(totals: dict[str, Totals]) -> Table:
+    table = Table("provider", box=None, pad_edge=False)
+    for name in ("attempts", "answered", "seconds"):
+        table.add_column(name, justify="right")
+    table.add_column("else")
+    table.add_column("waited, in all")
+    for provider, total in totals.items():
+        table.add_row(
+            provider,
+            f"{total.sent:,}",
+            f"{total.answered:,}",
+            f"{total.seconds / total.sent:,.2f}",
+            _listed(
+                f"{count:,} {outcome}"
+                for outcome, count in total.attempts.items()
+                if outcome is not Outcome.ANSWER
+            ),
+            _listed(
+                f"{cause} {seconds:,.1f} s"
+                for cause, seconds in total.waits._asdict().items()
+                if seconds >= 0.05
+            ),
+        )
+    return table
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(words) or "-"
 
 
 def _failures(summary: Summary) -> Table:

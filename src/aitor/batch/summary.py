@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from aitor.broker.ledger import Ledger
 from aitor.errors import LLMError
 from aitor.messages import Attempt, Reply, Usage
 
 __all__ = ("Served", "Summary")
-
-WAITS = ("worker", "rate", "pause", "circuit", "backoff")
 
 
 @dataclass(slots=True)
@@ -70,7 +69,8 @@ class Summary:
         seconds: How long the run took; 0.0 until it has ended.
         served: By provider and model, what they answered.
         failures: By the name of the error's class, how many rows failed with it.
-        waits: By cause, the seconds that attempts waited before they were sent.
+        failovers: Rows for which more than one provider was asked.
+        ledger: Every call on the wire, added up by provider and model.
         notes: What was odd about the files when they were opened, in sentences.
     """
 
@@ -86,7 +86,8 @@ class Summary:
     seconds: float = 0.0
     served: dict[tuple[str, str], Served] = field(default_factory=dict)
     failures: Counter[str] = field(default_factory=Counter)
-    waits: dict[str, float] = field(default_factory=lambda: dict.fromkeys(WAITS, 0.0))
+    failovers: int = 0
+    ledger: Ledger = field(default_factory=Ledger)
     notes: list[str] = field(default_factory=list)
 
     def count_answer(self, reply: Reply, cost: Decimal | None) -> None:
@@ -94,18 +95,25 @@ class Summary:
         self.succeeded += 1
         key = (reply.provider, reply.model)
         self.served.setdefault(key, Served()).add(reply.usage, cost)
-        self._count_waits(reply.attempts)
+        self._count_attempts(reply.attempts)
 
     def count_failure(self, error: LLMError) -> None:
         """Count a row that failed."""
         self.failed += 1
         self.failures[type(error).__name__] += 1
-        self._count_waits(error.attempts)
+        self._count_attempts(error.attempts)
 
-    def _count_waits(self, attempts: Iterable[Attempt]) -> None:
+    def _count_attempts(self, attempts: Iterable[Attempt]) -> None:
+        asked = set()
         for attempt in attempts:
-            for cause in WAITS:
-                self.waits[cause] += getattr(attempt.waits, cause)
+            asked.add(attempt.provider)
+            self.ledger.record(attempt)
+        self.failovers += len(asked) > 1
+
+    @property
+    def waits(self) -> dict[str, float]:
+        """By cause, the seconds that attempts waited before they were sent."""
+        return self.ledger.total().waits._asdict()
 
     @property
     def ended(self) -> int:
@@ -140,10 +148,25 @@ class Summary:
                 | _told(served)
                 for (provider, model), served in sorted(self.served.items())
             ],
+            "failovers": self.failovers,
+            "attempts": [
+                {
+                    "provider": provider,
+                    "model": model,
+                    "outcomes": dict(totals.attempts),
+                    "seconds": round(totals.seconds, 3),
+                    "waits": _rounded(totals.waits._asdict()),
+                }
+                for (provider, model), totals in self.ledger.entries().items()
+            ],
             "failures": dict(self.failures.most_common()),
-            "waits": {cause: round(wait, 3) for cause, wait in self.waits.items()},
+            "waits": _rounded(self.waits),
             "notes": self.notes,
         }
+
+
+def _rounded(waits: dict[str, float]) -> dict[str, float]:
+    return {cause: round(seconds, 3) for cause, seconds in waits.items()}
 
 
 def _told(served: Served) -> dict[str, Any]:

@@ -101,6 +101,11 @@ class Ledger:
         """Return the sums by provider and model."""
         return {key: sums.totals() for key, sums in self._sums.items()}
 
+    def by_provider(self) -> dict[str, Totals]:
+        """Return the sums over all models of each provider."""
+        names = dict.fromkeys(provider for provider, _ in self._sums)
+        return {name: self.of_provider(name) for name in names}
+
     def of_provider(self, name: str) -> Totals:
         """Return the sums over all models of one provider."""
         return add_up(
