@@ -71,7 +71,7 @@ class Stage:
     in_flight: int
     who: tuple[Who, ...]
     delay: float = 0.0
-    seconds: float = 1.0
+    seconds: float = 0.8
     rounds: int = 1
     cold: bool = False
     tls: bool = False
@@ -104,7 +104,7 @@ STAGES = {
         1_000,
         (*LOADED, OPENAI, OPENAI_AIOHTTP, LITELLM, ("httpx2", "asyncio")),
         delay=0.2,
-        seconds=1.5,
+        seconds=1.0,
         rounds=2,
     ),
     "5000-200ms": Stage(
@@ -124,7 +124,7 @@ STAGES = {
     "5000-2s": Stage(
         "5,000 in flight at 2 s (2,500 a second possible)",
         5_000,
-        (*LOADED, OPENAI, OPENAI_AIOHTTP),
+        (*LOADED, OPENAI_AIOHTTP),
         delay=2.0,
         seconds=4.0,
     ),

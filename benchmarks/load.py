@@ -34,7 +34,7 @@ __all__ = (
     "sleep_on",
 )
 
-PATIENCE = 10.0
+PATIENCE = 5.0
 """Longest time, in seconds, to wait until every caller has been answered once."""
 
 

@@ -31,18 +31,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-MODULES = (
-    "argparse ast asyncio base64 bisect calendar collections concurrent.futures "
-    "configparser contextlib copy csv dataclasses datetime decimal difflib dis email "
-    "enum fileinput fractions ftplib functools gettext glob gzip hashlib heapq html "
-    "http.client http.server imaplib inspect io ipaddress itertools json logging "
-    "mailbox math mimetypes multiprocessing numbers operator os pathlib pickle "
-    "platform plistlib poplib pprint profile queue random re sched secrets selectors "
-    "shelve shlex shutil signal smtplib socket sqlite3 ssl statistics string "
-    "subprocess symtable tarfile tempfile textwrap threading time timeit tokenize "
-    "trace traceback types typing unittest urllib.parse urllib.request uuid wave "
-    "weakref xml.dom.minidom xml.etree.ElementTree zipfile zoneinfo"
-).split()
+MODULES = """
+    argparse ast asyncio base64 bisect calendar collections concurrent.futures
+    configparser contextlib copy csv dataclasses datetime decimal difflib dis email
+    enum fileinput fractions ftplib functools gettext glob gzip hashlib heapq html
+    http.client http.server imaplib inspect io ipaddress itertools json logging
+    mailbox math mimetypes multiprocessing numbers operator os pathlib pickle
+    platform plistlib poplib pprint profile queue random re sched secrets selectors
+    shelve shlex shutil signal smtplib socket sqlite3 ssl statistics string
+    subprocess symtable tarfile tempfile textwrap threading time timeit tokenize
+    trace traceback types typing unittest urllib.parse urllib.request uuid wave
+    weakref xml.dom.minidom xml.etree.ElementTree zipfile zoneinfo
+""".split()
 
 CHEAP = [
     "--requests-per-minute=1200",
@@ -108,7 +108,8 @@ def documentation() -> Iterator[tuple[str, str]]:
         module = importlib.import_module(module_name)
         for name, thing in sorted(vars(module).items()):
             members = vars(thing).items() if inspect.isclass(thing) else ()
-            for path, what in ((name, thing), *((f"{name}.{m}", t) for m, t in members)):
+            inner = ((f"{name}.{member}", what) for member, what in members)
+            for path, what in ((name, thing), *inner):
                 text = inspect.getdoc(what) if callable(what) else None
                 full = f"{module_name}.{path}"
                 if text and not path.startswith("_") and full not in seen:
