@@ -89,7 +89,7 @@ QUICK = {
     ("floor", "uvloop"),
 }
 
-QUICK_STAGES = {"64", "1000-200ms", "5000-2s", "cold"}
+QUICK_STAGES = {"64", "1000-200ms", "cold"}
 
 STAGES = {
     "64": Stage("64 in flight, answered at once", 64, HTTP, rounds=3),

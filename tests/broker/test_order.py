@@ -5,7 +5,8 @@ import pytest
 
 from aitor.broker.broker import Broker
 from aitor.broker.limit import Limit
-from aitor.messages import Reply
+from aitor.errors import RateLimitError
+from aitor.messages import Answer, Reply, Usage
 from aitor.providers.settings import LimitSettings, load
 from aitor.testing.scripted import ScriptedProvider, Slow
 
@@ -123,3 +124,56 @@ async def test_spare_tokens_go_back_to_whoever_waits() -> None:
     requests: list[dict[str, object]] = [{"prompt": "x", "max_tokens": 3_000}] * 40
     await ask_all(broker, requests)
     assert anyio.current_time() - begin < 30.0
+
+
+def with_headers(**headers: str) -> Answer:
+    usage = Usage(input_tokens=10, output_tokens=5)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Answer("ok", "m", "stop", usage, headers=named)
+
+
+@pytest.mark.parametrize(
+    ("limit", "remaining"),
+    [
+        ("x_ratelimit_limit_requests", "x_ratelimit_remaining_requests"),
+        (
+            "anthropic_ratelimit_requests_limit",
+            "anthropic_ratelimit_requests_remaining",
+        ),
+    ],
+)
+async def test_what_a_server_says_of_its_limits_bounds_ours(
+    limit: str, remaining: str
+) -> None:
+    told = with_headers(**{limit: "60", remaining: "0"})
+    provider = ScriptedProvider([told, "ok"], requests_per_minute=6_000)
+    broker = Broker([provider])
+    await broker.submit("x")
+    level = broker.statistics().providers["scripted"].levels["requests"]
+    assert level.limit == 60
+    await broker.submit("x")
+    assert provider.sent[1].started - provider.sent[0].started > 0.9
+
+
+async def test_headers_with_nonsense_change_nothing() -> None:
+    told = with_headers(
+        x_ratelimit_limit_requests="-1",
+        x_ratelimit_remaining_requests="-1",
+        x_ratelimit_limit_tokens="nan",
+        x_ratelimit_remaining_tokens="0",
+    )
+    provider = ScriptedProvider(told, requests_per_minute=6_000)
+    broker = Broker([provider])
+    await ask_all(broker, [{"prompt": "x"}] * 5)
+    levels = broker.statistics().providers["scripted"].levels
+    assert {name: level.limit for name, level in levels.items()} == {"requests": 6_000}
+
+
+async def test_a_refusal_s_headers_count_too() -> None:
+    refusal = RateLimitError("slow", retry_after=1.0)
+    refusal.headers = {"x-ratelimit-limit-requests": "60"}
+    provider = ScriptedProvider([refusal, "ok"])
+    broker = Broker([provider])
+    await broker.submit("x")
+    levels = broker.statistics().providers["scripted"].levels
+    assert levels["requests"].limit == 60

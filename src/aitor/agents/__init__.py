@@ -1,0 +1,17 @@
+"""
+Agents: a model that works with tools, on the broker.
+"""
+
+from aitor.agents.agent import ReactAgent, create_react_agent
+from aitor.agents.tools import Tool, tool
+from aitor.agents.trace import Step, StepsExceededError, ToolCall
+
+__all__ = (
+    "ReactAgent",
+    "Step",
+    "StepsExceededError",
+    "Tool",
+    "ToolCall",
+    "create_react_agent",
+    "tool",
+)

@@ -1,0 +1,123 @@
+"""
+What a function's signature and docstring tell a model about its arguments.
+
+Pydantic does the work: the signature becomes a model of its own, which writes the
+JSON schema and later checks what a language model sends. A function that cannot be
+called by names alone is refused when the tool is made, not in the middle of a task.
+"""
+
+import inspect
+import re
+import textwrap
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic.errors import PydanticUserError
+
+from aitor.errors import ConfigurationError
+
+__all__ = ("Documentation", "arguments_model", "read_docstring")
+
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+_SECTION = re.compile(r"^(\w+(?: \w+)?):\s*$")
+_ARGUMENT = re.compile(r"^\*{0,2}(\w+)\s*(?:\([^)]*\))?:\s*(.*)$")
+
+Documentation = tuple[str, Mapping[str, str]]
+"""What a docstring says of a function, and of its arguments by name."""
+
+
+def arguments_model(
+    function: Callable[..., Any], name: str, documented: Mapping[str, str]
+) -> type[BaseModel]:
+    """
+    Return a model that takes what *function* takes.
+
+    Its fields have names of their own, with the parameters' names as aliases, since
+    a parameter may be called what a model's method is called.
+
+    Args:
+        function: What is to be called.
+        name: What errors call it.
+        documented: Descriptions by parameter.
+
+    Raises:
+        ConfigurationError: Naming the tool, and the parameter where it is one's fault.
+    """
+    fields: dict[str, Any] = {}
+    extra = "forbid"
+    for number, parameter in enumerate(_signature(function, name).values()):
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            extra = "allow"
+        elif parameter.kind in _BY_NAME:
+            told = documented.get(parameter.name)
+            fields[f"argument_{number}"] = _field(parameter, told)
+        else:
+            raise ConfigurationError(
+                f"tool {name!r}: '{parameter.name}' cannot be given by its name, "
+                f"which is how a model calls"
+            )
+    # Types that only the application knows pass as they are: JSON cannot make them,
+    # and the schema says so below.
+    config = ConfigDict(extra=extra, title=name)  # type: ignore[typeddict-item]  # one of two
+    try:
+        model = create_model("Arguments", __config__=config, **fields)
+        model.model_json_schema()
+    except PydanticUserError as error:
+        told = str(error).partition("\n")[0]
+        raise ConfigurationError(
+            f"tool {name!r}: an argument's type cannot be written as JSON: {told}"
+        ) from error
+    return model
+
+
+def _signature(
+    function: Callable[..., Any], name: str
+) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(function, eval_str=True).parameters
+    except (TypeError, ValueError, NameError, SyntaxError) as error:
+        raise ConfigurationError(
+            f"tool {name!r}: its signature cannot be read ({error})"
+        ) from error
+
+
+def _field(parameter: inspect.Parameter, description: str | None) -> tuple[Any, Any]:
+    empty = parameter.empty
+    kind = Any if parameter.annotation is empty else parameter.annotation
+    more: dict[str, Any] = {"alias": parameter.name}
+    if description:
+        more["description"] = description
+    default = parameter.default
+    if default is empty:
+        return kind, Field(**more)
+    if default is None or isinstance(default, str | int | float):
+        return kind, Field(default, **more)
+    # The function has its default anyway; one that JSON may not know is not shown.
+    return kind, Field(default_factory=lambda: default, **more)
+
+
+def read_docstring(function: Callable[..., Any]) -> Documentation:
+    """Return what the docstring of *function*, in Google's style, says."""
+    text = inspect.getdoc(function) if hasattr(function, "__name__") else None
+    summary: list[str] = []
+    section, sections = summary, {}
+    for line in (text or "").splitlines():
+        if heading := _SECTION.match(line):
+            section = sections.setdefault(heading[1].lower(), [])
+        else:
+            section.append(line)
+    arguments = sections.get("args") or sections.get("arguments") or []
+    return "\n".join(summary).strip(), _arguments(arguments)
+
+
+def _arguments(lines: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    name = ""
+    for line in textwrap.dedent("\n".join(lines)).splitlines():
+        if head := _ARGUMENT.match(line):
+            name = head[1]
+            found[name] = head[2].strip()
+        elif name and line.strip():
+            found[name] = f"{found[name]} {line.strip()}".strip()
+    return found
