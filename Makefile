@@ -1,5 +1,5 @@
 # Every target sets up what it needs: Python 3.11 or newer and make are enough.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
@@ -22,14 +22,15 @@ check: $(READY)
 test: check
 	$(BIN)/pytest -n 2 $(ARGS)
 
-# The tests again on every newer Python that is installed.
+# The tests again on every newer Python that is installed, by pyenv too.
 test-all: test
 	@for version in 3.12 3.13; do \
-	    if command -v python$$version >/dev/null && python$$version -c '' 2>/dev/null; then \
-	        $(MAKE) test PYTHON=python$$version VENV=.venv-$$version || exit 1; \
-	    else \
-	        echo "Python $$version is not installed: left out"; \
-	    fi; \
+	    for python in python$$version $$(pyenv root 2>/dev/null)/versions/$$version.*/bin/python; do \
+	        if $$python -c '' 2>/dev/null; then \
+	            $(MAKE) test PYTHON=$$python VENV=.venv-$$version || exit 1; continue 2; \
+	        fi; \
+	    done; \
+	    echo "Python $$version is not installed: left out"; \
 	done
 
 format: $(READY)

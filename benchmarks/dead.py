@@ -87,7 +87,7 @@ def _wasted(
     names = run.of(list(WHO), ["aitor", "by hand", "TensorZero"])
     ours = [("aitor", "healthy"), ("aitor", "dead")]
     rest = [(name, state) for name in names[1:] for state in ("healthy", "dead")]
-    found = rounds(run.of(7, 3), ours, one)
+    found = rounds(run.of(5, 3), ours, one)
     return {**found, **rounds(1, rest, one)}
 
 
@@ -105,7 +105,7 @@ def _latency(
             WHO[name][0],
             settings={"urls": urls, "in_flight": 8, **WHO[name][1]},
             in_flight=8,
-            seconds=run.of(4.0, 2.0),
+            seconds=2.0,
             spread=0.02,
         )
         if sample is not None:

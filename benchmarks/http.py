@@ -71,7 +71,7 @@ class Stage:
     in_flight: int
     who: tuple[Who, ...]
     delay: float = 0.0
-    seconds: float = 0.8
+    seconds: float = 0.7
     rounds: int = 1
     cold: bool = False
     tls: bool = False
@@ -102,7 +102,7 @@ STAGES = {
     "1000-200ms": Stage(
         "1,000 in flight at 200 ms (5,000 a second possible)",
         1_000,
-        (*LOADED, OPENAI, OPENAI_AIOHTTP, LITELLM, ("httpx2", "asyncio")),
+        (*LOADED, OPENAI, OPENAI_AIOHTTP, LITELLM),
         delay=0.2,
         seconds=1.0,
         rounds=2,
@@ -131,7 +131,7 @@ STAGES = {
     "cold": Stage(
         "5,000 calls of 2 s at once, cold",
         5_000,
-        (*LOADED, OPENAI_AIOHTTP),
+        LOADED,
         delay=2.0,
         cold=True,
     ),

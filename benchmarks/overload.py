@@ -38,7 +38,7 @@ WHO: dict[str, tuple[str, dict[str, Any]]] = {
 
 def measure(run: Run) -> dict[str, Any]:
     """Offer each load to each."""
-    seconds = run.of(5.0, 3.0)
+    seconds = run.of(4.0, 3.0)
     found: dict[str, Any] = {}
     with run.workers() as workers:
         for load in run.of(LOADS, (1.1, 2.0)):

@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.suite import Row, Run, Table, at_most, number
 from benchmarks.upstream import Counts, upstream
 
-BEGIN, END, LAST = 2.0, 6.0, 14.0
+BEGIN, END, LAST = 2.0, 6.0, 11.0
 BIN = 0.25
 
 WHO: dict[str, tuple[str, dict[str, Any]]] = {

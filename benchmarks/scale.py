@@ -46,7 +46,7 @@ def measure(run: Run) -> dict[str, Any]:
                     warmup=0.2,
                 )
 
-            found[scale] = rounds(run.of(3, 2), ends, one)
+            found[scale] = rounds(2, ends, one)
         run.say("memory")
 
         def weigh(kind: str) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def measure(run: Run) -> dict[str, Any]:
         seconds, processor = time.perf_counter() - began, _children() - used
         return {"ms": seconds * 1e3, "processor_ms": processor * 1e3}
 
-    return {"samples": rounds(run.of(7, 2), list(WHAT)[: run.of(None, -1)], one)}
+    return {"samples": rounds(run.of(4, 2), list(WHAT)[: run.of(None, -1)], one)}
 
 
 def _children() -> float:

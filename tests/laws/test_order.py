@@ -217,7 +217,7 @@ def test_leaving_twice_is_leaving_once() -> None:
     assert len(queue) == 0
 
 
-def test_who_is_taken_out_in_front_had_the_turn_and_elsewhere_had_not() -> None:
+def test_who_is_taken_in_front_had_the_turn_and_who_left_had_not() -> None:
     queue: FairQueue[str] = FairQueue()
     behind = []
     for n in range(6):
@@ -227,8 +227,21 @@ def test_who_is_taken_out_in_front_had_the_turn_and_elsewhere_had_not() -> None:
         queue.remove(entry)
     front = queue.peek()
     assert front is not None
-    queue.remove(front)
+    queue.take(front)
     assert [queue.pop().item for _ in range(4)] == list("baba")
+
+
+def test_who_expires_in_front_costs_its_tenant_nothing() -> None:
+    """Under overload most of a busy tenant's requests expire; they are not service."""
+    queue: FairQueue[str] = FairQueue()
+    waiting = [
+        queue.push("a", tenant="a", tokens=100.0, arrived=float(n)) for n in range(9)
+    ]
+    for n in range(3):
+        queue.push("b", tenant="b", tokens=100.0, arrived=10.0 + n)
+    for entry in waiting[:6]:
+        queue.remove(entry)
+    assert [queue.pop().item for _ in range(6)] == list("ababab")
 
 
 def test_who_leaves_from_behind_another_tenant_had_no_turn() -> None:

@@ -284,7 +284,7 @@ class Actor:
                 mailbox.remove(call)
                 call.refuse(self._too_late(call, now))
             elif self._start(call, now):
-                mailbox.remove(call)
+                mailbox.take(call)
                 if call.wake is not None:
                     call.wake.set()
             else:

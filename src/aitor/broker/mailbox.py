@@ -58,8 +58,14 @@ class Mailbox:
         entry = self._queue.peek()
         return entry.item if entry is not None else None
 
+    def take(self, call: Call) -> None:
+        """Take *call* out because it starts: its tenant had a turn."""
+        if call.entry is not None:
+            self._queue.take(call.entry)
+        self.remove(call)
+
     def remove(self, call: Call) -> None:
-        """Take *call* out, wherever it waits, and seat the next from the door."""
+        """Let *call* leave, wherever it waits, and seat the next from the door."""
         if call.entry is not None:
             self._queue.remove(call.entry)
             call.entry = None

@@ -159,19 +159,26 @@ class FairQueue(Generic[T]):
         entry = self.peek()
         if entry is None:
             raise IndexError("pop from an empty queue")
-        self.remove(entry)
+        self.take(entry)
         return entry
+
+    def take(self, entry: Entry[T]) -> None:
+        """Take *entry* out because it is served: its tenant had a turn."""
+        self._remove(entry, turn=True)
 
     def remove(self, entry: Entry[T]) -> None:
         """
-        Take *entry* out, wherever it is; nothing happens if it has left before.
+        Let *entry* leave without being served, wherever it is.
 
-        At the front of its priority that is its tenant's turn, as `pop` is.
+        It costs its tenant nothing; nothing happens if it has left before.
         """
+        self._remove(entry, turn=False)
+
+    def _remove(self, entry: Entry[T], *, turn: bool) -> None:
         flow = entry._flow
         if flow is None:
             return
-        flow.remove(entry)
+        flow.remove(entry, turn=turn)
         self._length -= 1
         if not flow.lane.flows:
             del self._lanes[entry.priority]
@@ -257,8 +264,8 @@ class _Flow(Generic[T]):
         else:
             line.append(entry)
 
-    def remove(self, entry: Entry[T]) -> None:
-        """Let *entry* leave; in front of all tenants that is this one's turn."""
+    def remove(self, entry: Entry[T], *, turn: bool) -> None:
+        """Let *entry* leave; with a *turn* its tenant pays for it."""
         if entry is not self.head:
             entry._flow = None
             self._dead += 1
@@ -266,7 +273,7 @@ class _Flow(Generic[T]):
                 self._tidy_up()
             return
         lane = self.lane
-        if lane.front() is entry:
+        if turn and lane.front() is entry:
             self._start = self.tag
             lane.clock = max(lane.clock, self.tag)
         entry._flow = None
