@@ -269,7 +269,7 @@ def test_the_command_killed_over_http(
     """
     The same, of the command as it is used, with a vendor's own bill.
     """
-    batch = Batch(tmp_path, rows=300)
+    batch = Batch(tmp_path, rows=600)
     monkeypatch.chdir(tmp_path)
     aitor = [sys.executable, "-m", "aitor"]
     command = [*aitor, "batch", "in.jsonl", "-o", "out.jsonl", "--quiet"]
@@ -284,7 +284,7 @@ def test_the_command_killed_over_http(
             final = {fingerprint(name) for name in batch.stored()}
             before = bill_of(url)
             with subprocess.Popen(command) as run:
-                while sum(bill_of(url).values()) < sum(before.values()) + 40:
+                while sum(bill_of(url).values()) < sum(before.values()) + 120:
                     time.sleep(0.005)
                 run.kill()
             assert run.returncode == -signal.SIGKILL
@@ -296,7 +296,7 @@ def test_the_command_killed_over_http(
         server.terminate()
     lines = (tmp_path / "out.jsonl").read_text().splitlines()
     names = [json.loads(line)["custom_id"] for line in lines]
-    assert sorted(names) == sorted(str(number) for number in range(300))
+    assert sorted(names) == sorted(str(number) for number in range(600))
 
 
 def bill_of(url: str) -> dict[str, int]:

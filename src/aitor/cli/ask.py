@@ -5,6 +5,7 @@
 import json
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -70,8 +71,7 @@ def ask(
     if not text.strip():
         raise typer.BadParameter("there is nothing to ask", param_hint="PROMPT")
     with exits_for_errors():
-        import anyio
-
+        from aitor.cli.loop import run
         from aitor.config import find_configuration
         from aitor.messages import Request
 
@@ -80,13 +80,10 @@ def ask(
         if system is not None:
             messages.insert(0, {"role": "system", "content": system})
         request = Request.of(messages, parameters=given)
-        reply = anyio.run(
-            _ask,
-            configuration,
-            request,
-            {"provider": provider, "model": model, "timeout": timeout},
-            verbose,
-            backend=backend or configuration.backend,
+        delivery = {"provider": provider, "model": model, "timeout": timeout}
+        reply = run(
+            partial(_ask, configuration, request, delivery, verbose=verbose),
+            backend or configuration.backend,
         )
     _write(_as_json(reply) if as_json else reply.text)
 
@@ -95,6 +92,7 @@ async def _ask(
     configuration: "Configuration",
     request: "Request",
     delivery: dict[str, Any],
+    *,
     verbose: bool,
 ) -> "Reply":
     listeners = [_tell_attempt] if verbose else []
