@@ -19,6 +19,8 @@ FLOORS = {
     "broker": 4,
     "config": 5,
     "batch": 5,
+    "llm": 5,
+    "agents": 5,
     "cli": 6,
 }
 """`testing` is a side room: it may import any floor; only a command needs it."""

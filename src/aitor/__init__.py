@@ -14,6 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from aitor.agents.agent import ReactAgent, create_react_agent
+    from aitor.agents.tools import Tool
     from aitor.broker.blocking import BlockingBroker
     from aitor.broker.broker import Broker
     from aitor.broker.limit import Limit
@@ -29,9 +31,12 @@ __all__ = (
     "LLMError",
     "Limit",
     "MapResult",
+    "ReactAgent",
     "Reply",
     "Request",
+    "Tool",
     "Usage",
+    "create_react_agent",
 )
 
 _HOME = {
@@ -40,9 +45,12 @@ _HOME = {
     "LLMError": "aitor.errors",
     "Limit": "aitor.broker.limit",
     "MapResult": "aitor.broker.mapping",
+    "ReactAgent": "aitor.agents.agent",
     "Reply": "aitor.messages",
     "Request": "aitor.messages",
+    "Tool": "aitor.agents.tools",
     "Usage": "aitor.messages",
+    "create_react_agent": "aitor.agents.agent",
 }
 
 

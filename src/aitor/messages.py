@@ -277,6 +277,8 @@ class Reply:
         body: The provider's whole answer, decoded.
         message: The answer as a message to carry the conversation on with, its tool
             calls included; see `Message`.
+        cached: True when it was answered before: nothing was sent, there are no
+            attempts, and `usage` is what it took then.
     """
 
     text: str
@@ -288,6 +290,7 @@ class Reply:
     request_id: str | None = None
     body: Mapping[str, Any] = field(default_factory=dict)
     message: Message = field(default_factory=dict)
+    cached: bool = False
 
     def __repr__(self) -> str:
         return (

@@ -20,7 +20,9 @@ from aitor.errors import ConfigurationError
 __all__ = ("Documentation", "arguments_model", "read_docstring")
 
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-_SECTION = re.compile(r"^(\w+(?: \w+)?):\s*$")
+_SECTION = re.compile(
+    r"(Args|Arguments|Attributes|Examples?|Notes?|Raises|Returns|Yields):\s*"
+)
 _ARGUMENT = re.compile(r"^\*{0,2}(\w+)\s*(?:\([^)]*\))?:\s*(.*)$")
 
 Documentation = tuple[str, Mapping[str, str]]
@@ -57,11 +59,9 @@ def arguments_model(
                 f"tool {name!r}: '{parameter.name}' cannot be given by its name, "
                 f"which is how a model calls"
             )
-    # Types that only the application knows pass as they are: JSON cannot make them,
-    # and the schema says so below.
     config = ConfigDict(extra=extra, title=name)  # type: ignore[typeddict-item]  # one of two
     try:
-        model = create_model("Arguments", __config__=config, **fields)
+        model: type[BaseModel] = create_model("Arguments", __config__=config, **fields)
         model.model_json_schema()
     except PydanticUserError as error:
         told = str(error).partition("\n")[0]
@@ -101,13 +101,14 @@ def read_docstring(function: Callable[..., Any]) -> Documentation:
     """Return what the docstring of *function*, in Google's style, says."""
     text = inspect.getdoc(function) if hasattr(function, "__name__") else None
     summary: list[str] = []
-    section, sections = summary, {}
+    sections: dict[str, list[str]] = {}
+    section = summary
     for line in (text or "").splitlines():
-        if heading := _SECTION.match(line):
-            section = sections.setdefault(heading[1].lower(), [])
+        if heading := _SECTION.fullmatch(line):
+            section = sections.setdefault(heading[1], [])
         else:
             section.append(line)
-    arguments = sections.get("args") or sections.get("arguments") or []
+    arguments = sections.get("Args") or sections.get("Arguments") or []
     return "\n".join(summary).strip(), _arguments(arguments)
 
 

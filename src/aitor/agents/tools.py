@@ -73,7 +73,8 @@ class Tool:
                 f"a tool is a function or a Tool, not {type(function).__name__}"
             )
         self.function = function
-        self.name = name or getattr(function, "__name__", type(function).__name__)
+        own: str = getattr(function, "__name__", type(function).__name__)
+        self.name = name or own
         if not _NAME.fullmatch(self.name):
             raise ConfigurationError(
                 f"{self.name!r} is no name for a tool: up to 64 letters, digits, "
@@ -115,10 +116,9 @@ class Tool:
 
     def _check(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         model = self._model.model_validate(dict(arguments))
-        fields = type(model).model_fields
         given = {
-            str(fields[name].alias): getattr(model, name)
-            for name in model.model_fields_set & fields.keys()
+            str(field.alias): getattr(model, name)
+            for name, field in self._model.model_fields.items()
         }
         return {**given, **(model.model_extra or {})}
 

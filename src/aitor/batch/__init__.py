@@ -7,11 +7,11 @@ Rows go through a broker as it has room for them. Each record is stored before i
 counts, so the same call goes on where the last one ended, whatever ended it.
 """
 
-from aitor.batch.cost import Prices
 from aitor.batch.errors import InputError, StorageError
 from aitor.batch.identity import identity
 from aitor.batch.run import run_batch
 from aitor.batch.summary import Served, Summary
+from aitor.broker.prices import Prices
 
 __all__ = (
     "InputError",

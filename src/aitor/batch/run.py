@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, cast
 import anyio
 from anyio import to_thread
 
-from aitor.batch.cost import Cost
 from aitor.batch.journal import Admitted, Record
 from aitor.batch.output import STDOUT
 from aitor.batch.record import answered, failed
@@ -26,6 +25,7 @@ from aitor.batch.rows import Row
 from aitor.batch.source import Source
 from aitor.batch.store import Store, StoreOptions
 from aitor.batch.summary import Summary
+from aitor.broker.prices import Cost
 from aitor.errors import AccountError, BadRequestError, ConfigurationError
 from aitor.messages import Reply, Request
 from aitor.outcomes import Outcome

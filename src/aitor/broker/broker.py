@@ -23,6 +23,7 @@ from anyio.abc import TaskGroup
 from anyio.from_thread import BlockingPortal
 
 from aitor.broker.actor import Actor
+from aitor.broker.cache import Cache, identity
 from aitor.broker.delivery import Delivery
 from aitor.broker.envelope import Envelope
 from aitor.broker.ledger import Ledger
@@ -60,6 +61,7 @@ class Broker:
         tenants: Shares of tenants that differ from 1, by name.
         drain_timeout: Seconds that closing waits for what is in flight.
         retry_ratio: Further tries per request that the process allows itself.
+        cache: Where answers are kept; by default nowhere.
         listeners: Called with every event. Without any, only what an operator
             should know (circuits, pauses, crashes) is logged, as `aitor.logs` says.
         seed: Makes all jitter repeatable; for tests and simulations.
@@ -77,6 +79,7 @@ class Broker:
         tenants: Mapping[str, float] | None = None,
         drain_timeout: float = 30.0,
         retry_ratio: float = 0.2,
+        cache: Cache | None = None,
         listeners: Sequence[Listener] = (),
         seed: int | None = None,
     ) -> None:
@@ -84,11 +87,13 @@ class Broker:
         self._random = Random(seed)  # noqa: S311  # jitter, not secrets
         self._listeners = tuple(listeners)
         self._ledger = Ledger()
-        self._actors = {
-            name: self._actor(name, provider, limits or {}, tenants or {})
-            for name, provider in named.items()
-        }
-        self._failover = self._sequence(failover or list(named), "failover")
+        self._cache = cache
+        self._limits, self._tenants = limits or {}, tenants or {}
+        self._actors: dict[str, Actor] = {}
+        self._failover: tuple[Actor, ...] = ()
+        for name, provider in named.items():
+            self.add_provider(name, provider)
+        self.set_failover(failover or list(named))
         self._drain_timeout = drain_timeout
         self._count = itertools.count()
         self._delivery = Delivery(
@@ -125,6 +130,28 @@ class Broker:
 
         return configuration_from_environment(environ).broker()
 
+    def add_provider(self, name: str, provider: Provider) -> None:
+        """
+        Add *provider*, or put it in the place of the one called *name*.
+
+        A new one is asked by its name until `set_failover` names it. Requests at one
+        that is replaced end there, and closing it is left to whoever made it.
+
+        Raises:
+            ConfigurationError: If it shares a limit that is not there.
+        """
+        self._actors[name] = self._actor(name, provider)
+        self._failover = tuple(self._actors[actor.name] for actor in self._failover)
+
+    def set_failover(self, names: Sequence[str]) -> None:
+        """
+        Ask providers in the order of *names* from now on.
+
+        Raises:
+            ConfigurationError: If a name is unknown or given twice.
+        """
+        self._failover = self._sequence(names, "failover")
+
     # Asking.
 
     async def submit(
@@ -137,6 +164,7 @@ class Broker:
         priority: int = 0,
         tenant: str | None = None,
         patient: bool = False,
+        cache: bool | None = None,
         **parameters: Any,
     ) -> Reply:
         """
@@ -155,6 +183,8 @@ class Broker:
             priority: Higher goes first.
             tenant: On whose behalf; tenants share each provider fairly.
             patient: Wait while all circuits are open, instead of failing at once.
+            cache: Whether an answer from the broker's cache will do; by default
+                unless *parameters* ask for a temperature above 0.
             parameters: As OpenAI's Chat Completions names them.
 
         Raises:
@@ -164,6 +194,19 @@ class Broker:
         request = Request.of(prompt, model=_first(model), parameters=parameters)
         envelope = self._envelope(request, timeout, priority, tenant, patient=patient)
         route = self._route(envelope, provider, model)
+        if cache is None:
+            cache = not request.parameters.get("temperature")
+        if self._cache is None or not cache:
+            return await self._deliver(route)
+        asked = [
+            identity(each.actor.provider, each.request.model)
+            for each in route.candidates
+        ]
+        key = self._cache.key(request, [tenant, *asked])
+        deliver = partial(self._deliver, route)
+        return await self._cache.reply(key, deliver, deadline=envelope.deadline)
+
+    async def _deliver(self, route: Route) -> Reply:
         self._delivery.submitted += 1
         return await self._delivery.deliver(route)
 
@@ -322,13 +365,8 @@ class Broker:
                 )
         return tuple(self._actors[name] for name in names)
 
-    def _actor(
-        self,
-        name: str,
-        provider: Provider,
-        limits: Mapping[str, Limit],
-        weights: Mapping[str, float],
-    ) -> Actor:
+    def _actor(self, name: str, provider: Provider) -> Actor:
+        limits = self._limits
         shared = provider.settings.limits
         if shared is not None and shared not in limits:
             known = ", ".join(limits) or "none"
@@ -344,7 +382,7 @@ class Broker:
             emit=self._emit,
             each=bool(self._listeners),
             ledger=self._ledger,
-            weights=weights,
+            weights=self._tenants,
         )
 
     # Watching.

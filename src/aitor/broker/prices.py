@@ -12,7 +12,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from aitor.messages import Reply
+from aitor.messages import Reply, Usage
 
 if TYPE_CHECKING:
     from aitor.providers.base import Provider
@@ -54,19 +54,21 @@ class Prices:
 
     def __call__(self, reply: Reply) -> Decimal | None:
         """Return what *reply* cost; None where that is unknown."""
-        address = self._addresses.get(reply.provider)
-        if address is None or self._library is None or reply.usage.estimated:
+        return self.price(reply.provider, reply.model, reply.usage)
+
+    def price(self, provider: str, model: str, usage: Usage) -> Decimal | None:
+        """Return what *usage* of *model* costs at *provider*; None where unknown."""
+        address = self._addresses.get(provider)
+        if address is None or self._library is None or usage.estimated:
             return None
-        usage = self._library.Usage(
-            input_tokens=reply.usage.input_tokens,
-            output_tokens=reply.usage.output_tokens,
-            cache_read_tokens=reply.usage.cached_tokens,
-            cache_write_tokens=reply.usage.cache_write_tokens,
+        tokens = self._library.Usage(
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cache_read_tokens=usage.cached_tokens,
+            cache_write_tokens=usage.cache_write_tokens,
         )
         try:
-            price = self._library.calc_price(
-                usage, reply.model, provider_api_url=address
-            )
+            price = self._library.calc_price(tokens, model, provider_api_url=address)
         except (LookupError, ValueError):
             return None
         total: Decimal = price.total_price

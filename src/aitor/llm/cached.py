@@ -1,0 +1,99 @@
+"""
+A provider that does not ask twice.
+"""
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aitor.broker.cache import Cache, CacheStatistics
+from aitor.errors import BadRequestError
+from aitor.llm.provider import LLMProvider
+from aitor.llm.response import Response
+from aitor.llm.structured import Format
+from aitor.messages import Reply, Request, Usage
+
+__all__ = ("CachedLLMProvider",)
+
+
+class CachedLLMProvider(LLMProvider):
+    """
+    Keeps the answers of another provider.
+
+    Equal questions get one answer, whatever the temperature; of equal questions at one
+    time one is asked. Errors are not kept. A question that cannot be written as JSON
+    is asked each time.
+
+    Args:
+        base_provider: Whom to ask: any `LLMProvider`, such as those that
+            `LLMManager.get_provider` returns.
+        cache_size: Most answers kept; those not used for longest go first.
+        ttl: Seconds that an answer may be used; None for as long as it is kept.
+    """
+
+    def __init__(
+        self,
+        base_provider: LLMProvider,
+        cache_size: int = 128,
+        ttl: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.base_provider = base_provider
+        self.cache_size = cache_size
+        self._cache = Cache(max_entries=cache_size, ttl=ttl)
+
+    async def generate_response(self, messages: Any, **kwargs: Any) -> str:
+        """Return the answer to *messages*, asked now or before."""
+
+        async def ask() -> Reply:
+            text = await self.base_provider.generate_response(messages, **kwargs)
+            return text.reply if isinstance(text, Response) else self._reply(text)
+
+        return Response(await self._reply_to(messages, None, kwargs, ask))
+
+    async def generate_structured_response(
+        self, messages: Any, response_format: Any, **kwargs: Any
+    ) -> Any:
+        """Return an answer that keeps to *response_format*, asked now or before."""
+        form = Format.of(response_format)
+
+        async def ask() -> Reply:
+            answer = await self.base_provider.generate_structured_response(
+                messages, response_format, **kwargs
+            )
+            if form.model is not None:
+                return self._reply(answer.model_dump_json())
+            return self._reply(json.dumps(answer))
+
+        reply = await self._reply_to(messages, form.schema, kwargs, ask)
+        if form.model is not None:
+            return form.model.model_validate_json(reply.text)
+        # Made anew for each caller, who may change it.
+        return json.loads(reply.text)
+
+    async def _reply_to(
+        self,
+        messages: Any,
+        schema: Any,
+        kwargs: dict[str, Any],
+        ask: Callable[[], Awaitable[Reply]],
+    ) -> Reply:
+        try:
+            request = Request.of(messages, parameters=kwargs)
+            key = self._cache.key(request, schema)
+        except BadRequestError:
+            return await ask()
+        return await self._cache.reply(key, ask)
+
+    def _reply(self, text: str) -> Reply:
+        name = type(self.base_provider).__name__
+        return Reply(text, name, name, "stop", Usage(estimated=True), ())
+
+    def statistics(self) -> CacheStatistics:
+        """Return how often an answer was there, and how many are kept."""
+        return self._cache.statistics()
+
+    async def aclose(self) -> None:
+        """Close the connections of this provider and of the one behind it."""
+        await super().aclose()
+        await self.base_provider.aclose()

@@ -1,0 +1,217 @@
+"""
+Answers that are data: asked for, found in the text, and checked.
+
+A format may be a JSON schema, an example, or a model of pydantic. Whatever enforces it
+elsewhere, the answer is checked here; a wrong one goes back to the model once, with
+what is wrong about it. There is no second repair and no silent fallback: a program
+that asked for data must not get a text that looks like it.
+"""
+
+import json
+import re
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from aitor.errors import ConfigurationError, LLMError
+from aitor.llm.response import Response
+from aitor.llm.schema import IS_OF, closed, is_closed, problems, schema_of
+from aitor.outcomes import Outcome
+
+__all__ = ("Format", "StructuredOutputError", "ask_for")
+
+Ask = Callable[[list[Any]], Awaitable[str]]
+
+SCHEMA_WORDS = frozenset({"$schema", "$ref", "properties", "anyOf", "oneOf", "allOf"})
+FENCED = re.compile(r"```[a-z]*\s*\n(.*?)```", re.DOTALL | re.IGNORECASE)
+MOST_PLACES = 50
+"""How many braces of a text are tried as the beginning of the answer."""
+MOST_PROBLEMS = 5
+
+
+class StructuredOutputError(LLMError):
+    """
+    The model gave no answer in the format asked for, not even when told what is wrong.
+
+    Args:
+        message: What is wrong, in words of the format.
+        text: The last answer. It is no part of the message, for it is private.
+        fields: As for `LLMError`.
+    """
+
+    outcome = Outcome.MALFORMED
+
+    def __init__(self, message: str, *, text: str, **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.text = text
+
+
+class _MismatchError(Exception):
+    """A text is no answer in the format; says why, in words of the format."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """
+    What an answer has to look like.
+
+    Args:
+        schema: The JSON schema of it.
+        model: The class of pydantic that it becomes, if one was given.
+    """
+
+    schema: Mapping[str, Any]
+    model: type[BaseModel] | None = None
+
+    @classmethod
+    def of(cls, given: Any) -> "Format":
+        """
+        Return the format that *given* means.
+
+        Args:
+            given: A model of pydantic; a JSON schema, bare or as OpenAI's
+                `response_format` has it; or else an example of the answer.
+
+        Raises:
+            ConfigurationError: If it is none of these.
+        """
+        if isinstance(given, type) and issubclass(given, BaseModel):
+            return cls(closed(given.model_json_schema()), given)
+        match given:
+            case {"type": "json_schema", "json_schema": {"schema": schema}}:
+                return cls(schema)
+            case {"type": "json_object"}:
+                return cls({"type": "object"})
+            case Mapping():
+                is_schema = SCHEMA_WORDS & given.keys() or given.get("type") in IS_OF
+                return cls(given if is_schema else schema_of(given))
+            case [_, *_]:
+                return cls(schema_of(given))
+        raise ConfigurationError(
+            f"'response_format' is a JSON schema, an example or a model of pydantic, "
+            f"not {type(given).__name__}"
+        )
+
+    @property
+    def native(self) -> dict[str, Any]:
+        """The format as OpenAI's parameter `response_format`."""
+        inner = {
+            "name": self.model.__name__ if self.model else "answer",
+            "schema": dict(self.schema),
+            "strict": is_closed(self.schema),
+        }
+        return {"type": "json_schema", "json_schema": inner}
+
+    def explained(self, messages: Sequence[Any]) -> list[Any]:
+        """Return a copy of *messages* that tells the format in words."""
+        told = (
+            "Answer with JSON alone, without any other word, that keeps to this JSON "
+            f"schema:\n{json.dumps(self.schema)}"
+        )
+        first = messages[0] if messages else {}
+        if first.get("role") == "system" and isinstance(first.get("content"), str):
+            told = f"{first['content']}\n\n{told}"
+            messages = messages[1:]
+        return [{"role": "system", "content": told}, *messages]
+
+    def read(self, text: str) -> Any:
+        """
+        Return the data in *text*: a model's instance if one was given, else as JSON.
+
+        Raises:
+            _MismatchError: If there is none that keeps to the format.
+        """
+        first = "the answer is no JSON"
+        for number, value in enumerate(_values(text)):
+            try:
+                return self._checked(value)
+            except _MismatchError as error:
+                first = str(error) if not number else first
+        raise _MismatchError(first)
+
+    def _checked(self, value: Any) -> Any:
+        if self.model is None:
+            found = list(islice(problems(value, self.schema), MOST_PROBLEMS))
+        else:
+            try:
+                return self.model.model_validate(value)
+            except ValidationError as error:
+                # Neither values nor names of their own: both are the model's words.
+                details = error.errors(
+                    include_input=False, include_url=False, include_context=False
+                )
+                found = [_told(detail, self.model) for detail in details]
+        if found:
+            raise _MismatchError("; ".join(found[:MOST_PROBLEMS]))
+        return value
+
+
+async def ask_for(
+    ask: Ask, messages: Sequence[Any], response_format: Any, *, native: bool = False
+) -> Any:
+    """
+    Return an answer to *messages* that keeps to *response_format*.
+
+    Args:
+        ask: Has messages answered.
+        messages: The conversation; it is left as it is.
+        response_format: See `Format.of`.
+        native: True when whoever answers has been given the format already.
+
+    Raises:
+        StructuredOutputError: Two answers did not.
+        LLMError: What *ask* raises.
+    """
+    form = Format.of(response_format)
+    asked = list(messages) if native else form.explained(messages)
+    replies = []
+    for _ in range(2):
+        text = await ask(asked)
+        if isinstance(text, Response):
+            replies.append(text.reply)
+        try:
+            return form.read(text)
+        except _MismatchError as error:
+            problem = str(error)
+        asked = [
+            *asked,
+            # No vendor takes an empty message back.
+            {"role": "assistant", "content": str(text) or "…"},
+            {
+                "role": "user",
+                "content": f"That cannot be used: {problem}. Answer again, with the "
+                f"corrected JSON alone.",
+            },
+        ]
+    raise StructuredOutputError(
+        f"no answer in the format asked for, and none after a repair: {problem}",
+        text=str(text),
+        provider=replies[-1].provider if replies else None,
+        request_id=replies[-1].request_id if replies else None,
+        attempts=tuple(each for reply in replies for each in reply.attempts),
+    )
+
+
+def _values(text: str) -> Iterator[Any]:
+    """Yield what may be the data in *text*, the likeliest first."""
+    for part in (text, *FENCED.findall(text)):
+        try:
+            yield json.loads(part)
+        except (ValueError, RecursionError):
+            continue
+    decoder = json.JSONDecoder()
+    for place in islice(re.finditer(r"[{\[]", text), MOST_PLACES):
+        try:
+            yield decoder.raw_decode(text, place.start())[0]
+        except (ValueError, RecursionError):
+            continue
+
+
+def _told(detail: Any, model: type[BaseModel]) -> str:
+    place = [str(part) for part in detail["loc"]]
+    if not place or place[0] not in model.model_json_schema().get("properties", {}):
+        return f"the answer: {detail['type']}"
+    return f"'{place[0]}': {detail['type']}"
