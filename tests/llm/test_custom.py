@@ -181,7 +181,9 @@ def test_s10_a_constructor_that_fails_is_told_without_its_text() -> None:
         def __init__(self, config: dict[str, Any]) -> None:
             raise RuntimeError(config["api_key"])
 
-    with pytest.raises(ConfigurationError, match="Bad.* raised RuntimeError") as caught:
+    with pytest.raises(
+        ConfigurationError, match=r"Bad.* raised RuntimeError"
+    ) as caught:
         manager_of(Bad, {"api_key": "sk-canary"})
     assert "sk-canary" not in str(caught.value)
     assert caught.value.__context__ is None

@@ -133,7 +133,7 @@ def test_s6_the_default_can_be_set_and_an_unknown_one_is_an_error() -> None:
     manager = mocks("one", "two")
     manager.set_default_provider("two")
     assert manager.default_provider == "two"
-    with pytest.raises(ConfigurationError, match="no provider 'three'.*one, two"):
+    with pytest.raises(ConfigurationError, match=r"no provider 'three'.*one, two"):
         manager.set_default_provider("three")
     assert manager.default_provider == "two"
 
@@ -172,7 +172,7 @@ async def test_s11_the_provider_may_be_left_out() -> None:
 
 @real
 async def test_s11_an_unknown_provider_is_an_error_that_names_the_known() -> None:
-    with pytest.raises(ConfigurationError, match="'three'.*one, two"):
+    with pytest.raises(ConfigurationError, match=r"'three'.*one, two"):
         await mocks("one", "two").generate_response("three", ASKED)
 
 
@@ -184,7 +184,9 @@ async def test_s18_what_a_request_says_wins_over_the_configuration(
     config = {"api_key": "k", "model": "gpt-4.1", "temperature": 0.7, "max_tokens": 500}
     manager.add_provider("openai", "openai", config)
     wire.answer(completion())
-    await manager.generate_response("openai", ASKED, temperature=0.1, model="gpt-4.1-mini")
+    await manager.generate_response(
+        "openai", ASKED, temperature=0.1, model="gpt-4.1-mini"
+    )
     assert wire.body == {
         "model": "gpt-4.1-mini",
         "messages": ASKED,
@@ -354,7 +356,8 @@ async def test_s29_s30_s31_any_model_at_any_address_is_asked_over_http() -> None
     async with fake.serve() as url, LLMManager() as manager:
         config = {"api_key": "k", "base_url": f"{url}/v1", "timeout": 30.0}
         manager.add_provider("o", "openai", {**config, "model": "gpt-3.5-turbo"})
-        manager.add_provider("c", "compatible", {"base_url": url, "model": "any"})
+        config_of_c = {"api_key": "k", "base_url": url, "model": "any"}
+        manager.add_provider("c", "compatible", config_of_c)
         config = {"api_key": "k", "base_url": url, "model": "claude-3-opus-20240229"}
         manager.add_provider("a", "anthropic", config)
         for name in ("o", "c", "a"):

@@ -239,7 +239,7 @@ class Broker:
         request = Request.of(prompt, model=_first(model), parameters=parameters)
         envelope = self._envelope(request, timeout, priority, tenant, patient=False)
         route = self._route(envelope, provider, model)
-        call = self._delivery.begin(route, envelope.arrived)
+        call = self._delivery.begin(route, wait_for_room=False)
         self._delivery.submitted += 1
         submission = Submission(partial(self._delivery.deliver, route, call))
         tasks.start_soon(submission.run)

@@ -55,18 +55,23 @@ class Delivery:
         """Requests that have no outcome yet."""
         return self.submitted - self.answered - self.failed - self.cancelled
 
-    def begin(self, route: Route, now: float) -> Call:
+    def begin(self, route: Route, *, wait_for_room: bool) -> Call:
         """
-        Put the request in a mailbox at once, or refuse; never wait.
+        Make the first try: put the request in a mailbox, at once.
+
+        Args:
+            route: Its candidates.
+            wait_for_room: Whether it may wait at the door of a full mailbox.
 
         Raises:
             LLMError: If no mailbox takes it.
         """
+        now = route.envelope.arrived
         candidate = route.choose(now)
         if candidate is None:
             raise nobody(route, now)
         call = candidate.call(route)
-        candidate.actor.enter(call, now, wait_for_room=False)
+        candidate.actor.enter(call, now, wait_for_room=wait_for_room)
         return call
 
     async def deliver(self, route: Route, call: Call | None = None) -> Reply:
@@ -114,7 +119,7 @@ class Delivery:
         last: LLMError | None = None
         self.budget.deposit(envelope.arrived)
         if call is None:
-            call = await self._next(route, None, envelope.arrived)
+            call = self.begin(route, wait_for_room=True)
         while True:
             try:
                 answer = await call.actor.finish(call)

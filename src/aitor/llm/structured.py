@@ -21,7 +21,7 @@ from aitor.llm.response import Response
 from aitor.llm.schema import IS_OF, closed, is_closed, problems, schema_of
 from aitor.outcomes import Outcome
 
-__all__ = ("Format", "StructuredOutputError", "ask_for")
+__all__ = ("Format", "MismatchError", "StructuredOutputError", "ask_for")
 
 Ask = Callable[[list[Any]], Awaitable[str]]
 
@@ -49,7 +49,7 @@ class StructuredOutputError(LLMError):
         self.text = text
 
 
-class _MismatchError(Exception):
+class MismatchError(Exception):
     """A text is no answer in the format; says why, in words of the format."""
 
 
@@ -79,7 +79,7 @@ class Format:
             ConfigurationError: If it is none of these.
         """
         if isinstance(given, type) and issubclass(given, BaseModel):
-            return cls(closed(given.model_json_schema()), given)
+            return cls(closed(_rooted(given.model_json_schema())), given)
         match given:
             case {"type": "json_schema", "json_schema": {"schema": schema}}:
                 return cls(schema)
@@ -122,15 +122,15 @@ class Format:
         Return the data in *text*: a model's instance if one was given, else as JSON.
 
         Raises:
-            _MismatchError: If there is none that keeps to the format.
+            MismatchError: If there is none that keeps to the format.
         """
         first = "the answer is no JSON"
         for number, value in enumerate(_values(text)):
             try:
                 return self._checked(value)
-            except _MismatchError as error:
+            except MismatchError as error:
                 first = str(error) if not number else first
-        raise _MismatchError(first)
+        raise MismatchError(first)
 
     def _checked(self, value: Any) -> Any:
         if self.model is None:
@@ -145,7 +145,7 @@ class Format:
                 )
                 found = [_told(detail, self.model) for detail in details]
         if found:
-            raise _MismatchError("; ".join(found[:MOST_PROBLEMS]))
+            raise MismatchError("; ".join(found[:MOST_PROBLEMS]))
         return value
 
 
@@ -174,7 +174,7 @@ async def ask_for(
             replies.append(text.reply)
         try:
             return form.read(text)
-        except _MismatchError as error:
+        except MismatchError as error:
             problem = str(error)
         asked = [
             *asked,
@@ -210,8 +210,18 @@ def _values(text: str) -> Iterator[Any]:
             continue
 
 
+def _rooted(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return *schema* with an object at its root, as vendors want it."""
+    # A model that holds itself is only referred to there.
+    name = schema.get("$ref", "").removeprefix("#/$defs/")
+    if not name:
+        return schema
+    return {**schema["$defs"][name], "$defs": schema["$defs"]}
+
+
 def _told(detail: Any, model: type[BaseModel]) -> str:
-    place = [str(part) for part in detail["loc"]]
-    if not place or place[0] not in model.model_json_schema().get("properties", {}):
+    names = {*model.model_fields, *(f.alias for f in model.model_fields.values())}
+    place = detail["loc"][0] if detail["loc"] else None
+    if place not in names:
         return f"the answer: {detail['type']}"
-    return f"'{place[0]}': {detail['type']}"
+    return f"'{place}': {detail['type']}"
