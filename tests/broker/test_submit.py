@@ -538,3 +538,28 @@ async def test_a_caller_who_asks_again_in_a_loop_keeps_nobody_from_running() -> 
             with pytest.raises(CircuitOpenError):
                 await broker.submit("x")
     assert scope.cancelled_caught
+
+
+async def test_what_cannot_be_answered_in_time_is_not_sent() -> None:
+    """A provider that always takes a second is not asked with half a second left."""
+    provider = ScriptedProvider(Slow(1.0, "ok"), workers=1)
+    broker = Broker([provider])
+    for _ in range(30):
+        await broker.submit("x")
+    sent = len(provider.sent)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(broker.submit, "on the wire until a second from now")
+        await anyio.sleep(0.1)
+        with pytest.raises(DeadlineExceededError, match="nothing was sent|at least"):
+            await broker.submit("x", timeout=1.4)
+    assert len(provider.sent) == sent + 1
+    assert (await broker.submit("x", timeout=1.4)).text == "ok"
+
+
+async def test_where_calls_differ_much_a_late_one_is_still_tried() -> None:
+    times = [0.1, 3.0] * 20 + [0.1]
+    provider = ScriptedProvider([Slow(seconds, "ok") for seconds in times])
+    broker = Broker([provider])
+    for _ in range(40):
+        await broker.submit("x")
+    assert (await broker.submit("x", timeout=0.5)).text == "ok"

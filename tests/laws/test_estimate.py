@@ -98,3 +98,18 @@ def test_the_mean_time_follows_the_calls() -> None:
     assert service.mean == 8.0
     service.observe(16.0)
     assert service.mean == 9.0
+
+
+def test_the_least_time_is_the_mean_where_calls_are_alike() -> None:
+    service = ServiceTime()
+    assert service.least == 0.0
+    for _ in range(60):
+        service.observe(2.0)
+    assert service.least == pytest.approx(2.0, abs=1e-3)
+
+
+def test_there_is_no_least_time_where_calls_differ_much() -> None:
+    service = ServiceTime()
+    for number in range(60):
+        service.observe(0.1 if number % 2 else 3.0)
+    assert service.least == 0.0

@@ -31,6 +31,12 @@ class Place(BaseModel):
     near: "list[Place]" = []
 
 
+class Town(BaseModel):
+    city: str
+    people: int = 0
+    names: list[str] = []
+
+
 SCHEMA = {
     "type": "object",
     "properties": {"city": {"type": "string"}, "people": {"type": "integer"}},
@@ -242,8 +248,8 @@ async def test_s16_it_works_over_http(kind: str) -> None:
         manager.add_provider(
             "p", kind, {"api_key": "k", "base_url": base, "model": "m"}
         )
-        place = await manager.generate_structured_response("p", ASKED, Place)
-    assert isinstance(place, Place)
+        town = await manager.generate_structured_response("p", ASKED, Town)
+    assert isinstance(town, Town)
     assert len(fake.log) == 1
 
 

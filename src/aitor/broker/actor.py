@@ -280,7 +280,7 @@ class Actor:
     def _dispatch(self, now: float) -> None:
         mailbox = self._mailbox
         while (call := mailbox.head()) is not None:
-            if call.envelope.deadline <= now:
+            if call.envelope.deadline <= now + self._service.least:
                 mailbox.remove(call)
                 call.refuse(self._too_late(call, now))
             elif self._start(call, now):
@@ -460,18 +460,20 @@ class Actor:
         if envelope.deadline <= now:
             raise self._too_late(call, now)
         start = self.predict(call.cost, now, priority=envelope.priority)
-        if start > envelope.deadline:
+        least = self._service.least
+        if start + least > envelope.deadline:
             raise DeadlineExceededError(
-                f"the request could start in {start - now:.3f} s at the earliest, "
-                f"but its deadline is in {envelope.deadline - now:.3f} s",
+                f"the request could start in {start - now:.3f} s at the earliest and "
+                f"takes {least:.3f} s at least, but its deadline is in "
+                f"{envelope.deadline - now:.3f} s",
                 provider=self.name,
                 retry_after=start - now,
             )
 
     def _too_late(self, call: Call, now: float) -> DeadlineExceededError:
         return DeadlineExceededError(
-            f"the deadline passed {now - call.envelope.deadline:.3f} s ago; "
-            f"nothing was sent",
+            f"no answer can be here before the deadline, which is in "
+            f"{call.envelope.deadline - now:.3f} s; nothing was sent",
             provider=self.name,
         )
 

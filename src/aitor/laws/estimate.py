@@ -111,17 +111,36 @@ class Estimator:
 
 class ServiceTime:
     """
-    The mean time of recent calls in seconds, 0.0 before the first of them.
+    How long recent calls took, in seconds; 0.0 before the first of them.
+
+    Attributes:
+        mean: The moving average.
     """
 
-    __slots__ = ("mean",)
+    __slots__ = ("_deviation", "mean")
 
     mean: float
 
     def __init__(self) -> None:
         self.mean = 0.0
+        self._deviation = 0.0
+
+    @property
+    def least(self) -> float:
+        """
+        What hardly any call falls below: the mean less twice the deviation.
+
+        Zero where calls differ much, so whoever relies on it gives up only what is all
+        but certain to be too late.
+        """
+        return max(0.0, self.mean - 2 * self._deviation)
 
     def observe(self, seconds: float) -> None:
         """Learn that a call took *seconds*."""
-        gain = MEAN_GAIN if self.mean else 1.0
-        self.mean += (seconds - self.mean) * gain
+        if not self.mean:
+            self.mean = seconds
+            self._deviation = seconds / 2
+            return
+        error = seconds - self.mean
+        self._deviation += (abs(error) - self._deviation) * DEVIATION_GAIN
+        self.mean += error * MEAN_GAIN
