@@ -550,7 +550,7 @@ async def test_what_cannot_be_answered_in_time_is_not_sent() -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(broker.submit, "on the wire until a second from now")
         await anyio.sleep(0.1)
-        with pytest.raises(DeadlineExceededError, match="nothing was sent|at least"):
+        with pytest.raises(DeadlineExceededError, match="at least"):
             await broker.submit("x", timeout=1.4)
     assert len(provider.sent) == sent + 1
     assert (await broker.submit("x", timeout=1.4)).text == "ok"

@@ -8,6 +8,7 @@ limit on the first content or on silence is set, the vendor is asked to stream, 
 there is something which such a limit can see.
 """
 
+import abc
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -117,6 +118,7 @@ class HTTPProvider(Provider):
         """The API version that is asked for, where the vendor has such."""
         return None
 
+    @abc.abstractmethod
     def headers(self) -> dict[str, str]:
         """
         Return the headers that say who asks, their names in lower case.
@@ -124,12 +126,12 @@ class HTTPProvider(Provider):
         Raises:
             ConfigurationError: If there is no key and there must be one.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def dialect(self, rule: Rule, parameters: Mapping[str, Any]) -> Dialect:
         """Return the dialect in which a model with *rule* is asked."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def sdk_client(self, **options: Any) -> Any:
         """
         Return a new client of the vendor's SDK, made of the settings.
@@ -137,7 +139,6 @@ class HTTPProvider(Provider):
         Args:
             options: What such clients have in common, to be passed on.
         """
-        raise NotImplementedError
 
     # What an actor needs.
 
