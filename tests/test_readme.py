@@ -62,6 +62,19 @@ def test_the_first_program_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     exec(blocks("python")[1], {"anyio": anyio})
 
 
+def test_the_manager_and_its_agent_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "k")
+
+    def your_function(city: str) -> str:
+        """Tell the weather."""
+        return city
+
+    space: dict[str, object] = {"your_function": your_function}
+    exec(blocks("python")[2], space)
+    assert space["agent"]
+
+
 def test_every_command_that_it_shows_exists_with_its_options() -> None:
     commands = get_command(application())
     shown = [line for text in blocks("sh") for line in text.splitlines()]

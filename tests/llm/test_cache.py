@@ -277,6 +277,8 @@ async def test_the_broker_asks_once_and_counts_what_was_sent() -> None:
     assert again.cached
     assert len(provider.sent) == broker.statistics().submitted == 1
     assert cache.statistics().hits == 1
+    assert broker.ledger.cached == 10
+    assert broker.ledger.total().sent == 1
 
 
 @real

@@ -1,6 +1,7 @@
 """Providers of one's own: pasted as they stand, mended, and broken in every way."""
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import anyio
@@ -143,6 +144,19 @@ async def test_s14_the_class_gets_the_configuration_and_the_broker_its_keys() ->
     assert (settings.workers, settings.timeout) == (3, 5.0)
     with pytest.raises(ConfigurationError, match=r"'mine': 'workers' = 0"):
         scripted("ok", workers=0)
+
+
+def test_s14_a_dataclass_is_a_configuration_too() -> None:
+    @dataclass
+    class Config:
+        outcome: str = "ok"
+        workers: int = 4
+
+    manager = LLMManager()
+    manager.register_provider_class("custom", Scripted)
+    manager.add_provider("mine", "custom", Config())
+    assert behind(manager).config == {"outcome": "ok", "workers": 4}
+    assert manager._providers["mine"].settings.workers == 4
 
 
 async def test_s18_parameters_of_the_request_reach_the_class() -> None:

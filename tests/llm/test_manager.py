@@ -1,9 +1,13 @@
 """The manager: names, defaults, failover, and every key of a configuration."""
 
+import copy
+import pickle
 from typing import Any
 
+import anyio
 import pytest
 from tests.providers.fake import FakeWire, completion, message
+from tests.test_package import modules_after
 
 from aitor.agents.sources import names_in, providers_asked
 from aitor.errors import (
@@ -17,9 +21,10 @@ from aitor.errors import (
     ServerError,
 )
 from aitor.llm import APIError, LLMError, LLMManager, Response
+from aitor.messages import Reply, Usage
 from aitor.providers.base import Provider
 from aitor.testing import FakeProvider
-from aitor.testing.scripted import ScriptedProvider
+from aitor.testing.scripted import Hang, ScriptedProvider
 
 ASKED = [{"role": "user", "content": "Hi"}]
 
@@ -228,7 +233,7 @@ async def test_s8_s9_the_sequence_begins_at_the_provider_asked() -> None:
     manager.set_failover_sequence(["third", "first", "second"])
     answer = await manager.generate_response("first", ASKED)
     assert answer == "from second"
-    assert [each.provider for each in answer.reply.attempts] == ["first", "second"]  # type: ignore[attr-defined]  # it is a Response
+    assert [each.provider for each in answer.reply.attempts] == ["first", "second"]
     assert await manager.generate_response(ASKED) == "from third"
 
 
@@ -483,6 +488,40 @@ async def test_s12_a_manager_that_is_closed_takes_no_more() -> None:
         await manager.generate_response("one", ASKED)
     await manager.aclose()
     await LLMManager().aclose()
+
+
+@real
+async def test_s12_closing_ends_what_a_replaced_provider_still_does() -> None:
+    manager = LLMManager()
+    manager.add_provider("one", ScriptedProvider(Hang()))
+    async with anyio.create_task_group() as tasks:
+        ended = anyio.Event()
+
+        async def ask() -> None:
+            with pytest.raises(BrokerClosedError):
+                await manager.generate_response("one", ASKED)
+            ended.set()
+
+        tasks.start_soon(ask)
+        await anyio.wait_all_tasks_blocked()
+        manager.add_provider("one", "mock", replace=True)
+        await manager.aclose(drain_timeout=0)
+        await ended.wait()
+
+
+def test_an_answer_can_be_copied_and_pickled() -> None:
+    reply = Reply("hello", "p", "m", "stop", Usage(1, 2), ())
+    for same in (
+        copy.deepcopy(Response(reply)),
+        pickle.loads(pickle.dumps(Response(reply))),
+    ):
+        assert same == "hello"
+        assert same.reply == reply
+
+
+def test_importing_it_imports_no_sdk_and_no_client() -> None:
+    heavy = {"openai", "anthropic", "httpx", "httpx2", "genai_prices", "trio"}
+    assert not modules_after("from aitor.llm import LLMManager") & heavy
 
 
 @real

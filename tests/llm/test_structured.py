@@ -52,7 +52,9 @@ def mock(*answers: str) -> LLMManager:
 
 
 def requests(manager: LLMManager) -> list[Any]:
-    return manager._providers["mock"].requests  # type: ignore[attr-defined]  # a mock
+    mock: Any = manager._providers["mock"]
+    found: list[Any] = mock.requests
+    return found
 
 
 # Formats.
@@ -272,6 +274,9 @@ async def test_s16_s90_the_base_class_does_it_by_itself() -> None:
     answer = await own.generate_structured_response(ASKED, SCHEMA)
     assert answer == {"city": "Paris"}
     assert len(own.asked) == 2
+    own = Own('{"city": "Paris"}')
+    await own.generate_structured_response("Where?", SCHEMA)
+    assert own.asked[0][-1] == {"role": "user", "content": "Where?"}
     with pytest.raises(StructuredOutputError):
         await Own("no", "no").generate_structured_response(ASKED, SCHEMA)
 

@@ -90,6 +90,7 @@ class Broker:
         self._cache = cache
         self._limits, self._tenants = limits or {}, tenants or {}
         self._actors: dict[str, Actor] = {}
+        self._replaced: list[Actor] = []
         self._failover: tuple[Actor, ...] = ()
         for name, provider in named.items():
             self.add_provider(name, provider)
@@ -135,12 +136,15 @@ class Broker:
         Add *provider*, or put it in the place of the one called *name*.
 
         A new one is asked by its name until `set_failover` names it. Requests at one
-        that is replaced end there, and closing it is left to whoever made it.
+        that is replaced end there; it is closed with the broker.
 
         Raises:
             ConfigurationError: If it shares a limit that is not there.
         """
-        self._actors[name] = self._actor(name, provider)
+        actor = self._actor(name, provider)
+        if name in self._actors:
+            self._replaced.append(self._actors[name])
+        self._actors[name] = actor
         self._failover = tuple(self._actors[actor.name] for actor in self._failover)
 
     def set_failover(self, names: Sequence[str]) -> None:
@@ -204,7 +208,9 @@ class Broker:
         ]
         key = self._cache.key(request, [tenant, *asked])
         deliver = partial(self._deliver, route)
-        return await self._cache.reply(key, deliver, deadline=envelope.deadline)
+        reply = await self._cache.reply(key, deliver, deadline=envelope.deadline)
+        self._ledger.cached += reply.cached
+        return reply
 
     async def _deliver(self, route: Route) -> Reply:
         self._delivery.submitted += 1
@@ -468,14 +474,15 @@ class Broker:
             await self._shut_down()
 
     async def _shut_down(self) -> None:
-        for actor in self._actors.values():
+        actors = (*self._actors.values(), *self._replaced)
+        for actor in actors:
             actor.abort()
         self._delivery.abort()
         # Shielded, so that a caller that is cancelled itself leaves no socket open;
         # bounded, so that a connection that will not close cannot hold it up.
         with anyio.move_on_after(CLOSE_SECONDS, shield=True):
             await self.drain()
-            for actor in self._actors.values():
+            for actor in actors:
                 await actor.provider.aclose()
 
     def _opened(self, verb: str) -> TaskGroup:

@@ -130,6 +130,10 @@ EVICT = """
 """
 
 
+PATIENCE = 1.0
+"""Seconds to wait for another process that writes to the file."""
+
+
 class Disk:
     """
     Keeps replies in a file, for this process and others; they age by the wall clock.
@@ -169,7 +173,7 @@ class Disk:
 
     def _open(self) -> sqlite3.Connection:
         self._path.touch(mode=0o600)
-        connection = sqlite3.connect(self._path)
+        connection = sqlite3.connect(self._path, timeout=PATIENCE)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(SCHEMA)
         return connection

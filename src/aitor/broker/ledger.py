@@ -87,6 +87,8 @@ class Ledger:
     """Adds up attempts by provider and model."""
 
     def __init__(self) -> None:
+        self.cached = 0
+        """Requests that a cache answered, for which there was no call."""
         self._sums: dict[tuple[str, str | None], _Sums] = {}
 
     def record(self, attempt: Attempt) -> None:

@@ -42,7 +42,7 @@ class CachedLLMProvider(LLMProvider):
         self.cache_size = cache_size
         self._cache = Cache(max_entries=cache_size, ttl=ttl)
 
-    async def generate_response(self, messages: Any, **kwargs: Any) -> str:
+    async def generate_response(self, messages: Any, **kwargs: Any) -> Response:
         """Return the answer to *messages*, asked now or before."""
 
         async def ask() -> Reply:

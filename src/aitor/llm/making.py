@@ -68,11 +68,13 @@ def make(provider: Any, config: Any, classes: Mapping[str, AnyClass]) -> Provide
     else:
         found = provider
     environ = Environment()
+    values = {key: _resolved(key, each, environ) for key, each in values.items()}
     if isinstance(found, type) and issubclass(found, Provider):
         return found(**complete(found, values, environ))
     if isinstance(found, type) and issubclass(found, LLMProvider):
-        values = {key: _resolved(key, each, environ) for key, each in values.items()}
-        return CustomProvider(_made(found, values), values)
+        # To a class that knows nothing of ours, a text is a text.
+        plain = {k: str(v) if isinstance(v, str) else v for k, v in values.items()}
+        return CustomProvider(_made(found, plain), plain)
     raise ConfigurationError(
         f"'provider' is a kind such as 'openai', or a provider, "
         f"not {type(provider).__name__}"
@@ -106,7 +108,7 @@ def _resolved(key: str, value: Any, environ: Mapping[str, str]) -> Any:
     found = look_up(environ, name)
     if found is None:
         raise ConfigurationError(f"'{key}': the environment variable {name} is not set")
-    return str(found)
+    return found
 
 
 def _made(found: type[LLMProvider], values: dict[str, Any]) -> LLMProvider:

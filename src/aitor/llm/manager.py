@@ -50,7 +50,6 @@ class LLMManager:
         self._options = options
         self._broker: Broker | None = None
         self._providers: dict[str, Provider] = {}
-        self._replaced: list[Provider] = []
         self._classes: dict[str, AnyClass] = {}
         self._sequence: tuple[str, ...] = ()
         self._default: str | None = None
@@ -92,8 +91,6 @@ class LLMManager:
         except ConfigurationError as error:
             problem = f"provider {name!r}: {error.message}"
         else:
-            if name in self._providers:
-                self._replaced.append(self._providers[name])
             self._providers[name] = made
             self._tally.set_prices(Prices.of(self._providers))
             return
@@ -207,7 +204,7 @@ class LLMManager:
 
     async def generate_response(
         self, provider_name: Any = None, messages: Any = None, **parameters: Any
-    ) -> str:
+    ) -> Response:
         """
         Return the answer to *messages*.
 
@@ -220,16 +217,15 @@ class LLMManager:
                 …).
 
         Returns:
-            A text; as a `Response` it has the whole `reply` too.
+            A text, which has the whole answer as its `reply`.
 
         Raises:
             LLMError: Of the class that says why there is no answer.
         """
         if messages is None:
             provider_name, messages = None, self._messages(provider_name)
-        return Response(
-            await self.submit(messages, provider=provider_name, **parameters)
-        )
+        reply = await self.submit(messages, provider=provider_name, **parameters)
+        return Response(reply)
 
     async def generate_structured_response(
         self,
@@ -262,8 +258,6 @@ class LLMManager:
         if response_format is None and messages is not None:
             provider_name, messages, response_format = None, provider_name, messages
         messages = self._messages(messages)
-        if isinstance(messages, str):
-            messages = [{"role": "user", "content": messages}]
         asked = provider_name or self.default_provider
         native = all(
             isinstance(actor.provider, HTTPProvider)
@@ -317,8 +311,6 @@ class LLMManager:
         """
         if self._broker is not None:
             await self._broker.aclose(drain_timeout=drain_timeout)
-        while self._replaced:
-            await self._replaced.pop().aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -350,7 +342,7 @@ class ManagedProvider(LLMProvider):
         self._manager = manager
         self.name = name
 
-    async def generate_response(self, messages: Any, **kwargs: Any) -> str:
+    async def generate_response(self, messages: Any, **kwargs: Any) -> Response:
         """Return the answer to *messages*; see `LLMManager`."""
         return await self._manager.generate_response(self.name, messages, **kwargs)
 

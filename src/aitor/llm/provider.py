@@ -69,7 +69,7 @@ class LLMProvider(abc.ABC):
         """
 
     async def generate_structured_response(
-        self, messages: list[Any], response_format: Any, **kwargs: Any
+        self, messages: Any, response_format: Any, **kwargs: Any
     ) -> Any:
         """
         Return an answer that keeps to *response_format*; see `LLMManager`.

@@ -157,7 +157,7 @@ async def ask_for(
 
     Args:
         ask: Has messages answered.
-        messages: The conversation; it is left as it is.
+        messages: The conversation, or a text; it is left as it is.
         response_format: See `Format.of`.
         native: True when whoever answers has been given the format already.
 
@@ -166,6 +166,8 @@ async def ask_for(
         LLMError: What *ask* raises.
     """
     form = Format.of(response_format)
+    if isinstance(messages, str):
+        messages = [{"role": "user", "content": messages}]
     asked = list(messages) if native else form.explained(messages)
     replies = []
     for _ in range(2):
