@@ -23,7 +23,8 @@ from aitor.errors import (
     ServerError,
 )
 from aitor.llm import LLMManager, LLMProvider, Response
-from aitor.messages import Answer, Usage
+from aitor.llm.adapter import CustomProvider
+from aitor.messages import Answer, Request, Usage
 from aitor.testing import FakeProvider
 
 pytestmark = pytest.mark.anyio
@@ -247,6 +248,13 @@ async def test_s59_a_response_of_httpx_tells_wait_and_code() -> None:
             with pytest.raises(RateLimitError) as caught:
                 await manager.generate_response("mine", ASKED, timeout=2)
     assert caught.value.retry_after == 7
+
+
+async def test_its_answer_counts_as_content_that_came_in() -> None:
+    came: list[None] = []
+    provider = CustomProvider(Scripted({"outcome": "ok"}))
+    await provider.complete(Request.of("Hi"), lambda: came.append(None))
+    assert len(came) == 1
 
 
 @pytest.mark.parametrize("returned", [None, 3, {"content": "x"}])

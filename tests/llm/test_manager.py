@@ -105,6 +105,7 @@ async def test_s3_a_replaced_provider_is_asked_no_more_and_closed_in_the_end() -
         ("x", "openai", {"api_key": "env:NOT_SET"}, "NOT_SET is not set"),
         ("x", "mock", ["delay"], "'config' must be a dictionary, not list"),
         ("x", 3, {}, "'provider' is a kind such as 'openai'"),
+        ("x", ScriptedProvider(), {"workers": 3}, "made takes no 'config'"),
         ("x", "mock", {"limits": "team"}, "shares the limit 'team'"),
         ("", "mock", {}, "a provider's name is a text, not ''"),
     ],

@@ -346,3 +346,9 @@ def test_a_closed_schema_is_what_vendors_enforce() -> None:
     assert not is_closed(Place.model_json_schema())
     assert "default" not in json.dumps(schema)
     assert schema["$defs"]["Place"]["required"] == ["city", "kind", "near"]
+
+
+def test_a_model_that_holds_itself_has_an_object_at_its_root() -> None:
+    """Vendors refuse a reference there."""
+    assert Format.of(Place).schema["type"] == "object"
+    assert "$ref" not in Format.of(Place).schema

@@ -132,6 +132,19 @@ async def test_s96_the_cost_is_told_where_the_model_is_known(wire: FakeWire) -> 
     assert _by(report)["mock"]["cost"] == "unknown"
 
 
+@real
+async def test_s96_an_answer_from_the_cache_costs_nothing(wire: FakeWire) -> None:
+    pytest.importorskip("genai_prices")
+    manager = LLMManager(cache=Cache())
+    manager.add_provider("openai", "openai", {"api_key": "k", "model": "gpt-4.1"})
+    wire.answer(completion(model="gpt-4.1"))
+    costs = []
+    for _ in range(2):
+        await manager.generate_response("openai", ASKED)
+        costs.append(manager.get_usage_report()["cost"])
+    assert costs[0] == costs[1] > 0
+
+
 # Logs.
 
 

@@ -159,8 +159,8 @@ class Cache:
         else:
             return reply
         finally:
+            del self._flights[key]
             flight.landed.set()
-            self._flights.pop(key, None) if flight.reply or flight.error else None
 
     async def _look_up(self, key: str) -> Reply | None:
         try:
