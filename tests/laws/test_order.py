@@ -362,11 +362,15 @@ class Naive:
             default=None,
         )
 
-    def remove(self, entry: Entry[int]) -> None:
+    def take(self, entry: Entry[int]) -> None:
+        # Whoever is served had a turn; whoever leaves by itself had none.
         if entry is self.fronts()[entry.priority]:
             tag = self.tag(entry)
             self.start[entry.priority, entry.tenant] = tag
             self.clock[entry.priority] = max(self.clock[entry.priority], tag)
+        self.waiting.remove(entry)
+
+    def remove(self, entry: Entry[int]) -> None:
         self.waiting.remove(entry)
 
 
@@ -403,7 +407,7 @@ def test_the_order_is_the_documented_one(script: list[tuple[object, ...]]) -> No
                 expected = naive.next()
                 assert queue.pop() is expected
                 assert expected is not None
-                naive.remove(expected)
+                naive.take(expected)
                 left.append(expected)
             case ("remove", int(index)) if naive.waiting:
                 entry = naive.waiting[index % len(naive.waiting)]
