@@ -25,7 +25,7 @@ INTERVAL = 0.25
 """Seconds between two drawings of the line."""
 
 WIDTH = 200
-"""Characters that a table may take."""
+"""Characters that a table may take where there is no terminal."""
 
 WINDOW = 10.0
 """Seconds that a pace is taken over."""
@@ -151,9 +151,11 @@ def report(summary: Summary, console: Console) -> None:
         tables.append(_asked(totals))
     if summary.failures:
         tables.append(_failures(summary))
+    if not console.is_terminal:
+        # A file has no width that a table would have to fit in.
+        console.width = max(console.width, WIDTH)
     for table in tables:
-        # A line that is too long for the terminal is for the terminal to fold.
-        console.print(table, width=WIDTH, no_wrap=True, crop=False)
+        console.print(table)
 
 
 def _sentences(summary: Summary) -> list[str]:
