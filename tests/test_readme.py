@@ -50,7 +50,9 @@ async def test_the_first_lines_run(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fake.statistics().outcomes["answered"] == 4
 
 
-def test_the_first_program_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_program_prints_the_answer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     async def answer(*_: object, **__: object) -> object:
         class Reply:
             text = "Rayleigh."
@@ -60,6 +62,7 @@ def test_the_first_program_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     monkeypatch.setattr(Broker, "submit", answer)
     exec(blocks("python")[1], {"anyio": anyio})
+    assert capsys.readouterr().out == "Rayleigh.\n"
 
 
 def test_the_manager_and_its_agent_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
