@@ -22,7 +22,7 @@ IMPORTS = (
     "aitor.broker.broker",
     "aitor.providers.mock",
     "aitor.providers.compatible",
-    "aitor.wire.pyqwest",
+    "aitor.wire.sockets",
 )
 WAYS = ("mapped", "batch")
 

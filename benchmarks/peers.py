@@ -303,6 +303,28 @@ async def tensorzero(settings: Settings) -> AsyncIterator[Call]:
 
 
 @asynccontextmanager
+async def raw_sockets(settings: Settings) -> AsyncIterator[Call]:
+    """What aitor sends with."""
+    from aitor.wire import WireSettings, open_wire
+
+    _, body = _chat(settings)
+    url = settings["urls"][0]
+    most = settings["in_flight"]
+    headers = {"authorization": f"Bearer {NOBODY}"}
+    wire = open_wire(
+        "sockets", WireSettings(url, headers, max_connections=most, max_idle=most)
+    )
+
+    async def call() -> None:
+        data = json.dumps(body).encode()
+        async with wire.post("/v1/chat/completions", data) as response:
+            _text(json.loads(b"".join([piece async for piece in response])))
+
+    yield call
+    await wire.aclose()
+
+
+@asynccontextmanager
 async def raw_aiohttp(settings: Settings) -> AsyncIterator[Call]:
     """aiohttp, with the pool that the load needs."""
     aiohttp: Any = import_module("aiohttp")
@@ -329,16 +351,15 @@ async def raw_aiohttp(settings: Settings) -> AsyncIterator[Call]:
 
 @asynccontextmanager
 async def raw_pyqwest(settings: Settings) -> AsyncIterator[Call]:
-    """pyqwest, which aitor sends with."""
-    from pyqwest import Client, HTTPTransport, HTTPVersion
-
+    """pyqwest."""
+    pyqwest: Any = import_module("pyqwest")
     url, body = _chat(settings)
-    transport = HTTPTransport(
-        http_version=HTTPVersion.HTTP1,
+    transport = pyqwest.HTTPTransport(
+        http_version=pyqwest.HTTPVersion.HTTP1,
         tls_include_system_certs=True,
         pool_max_idle_per_host=settings["in_flight"],
     )
-    client = Client(transport)
+    client = pyqwest.Client(transport)
     headers = {
         "authorization": f"Bearer {NOBODY}",
         "content-type": "application/json",
@@ -467,7 +488,7 @@ async def by_hand_mock(settings: Settings) -> AsyncIterator[Call]:
 BOTH = ("asyncio", "uvloop")
 ALL = ("asyncio", "uvloop", "trio")
 
-AITOR = ("aitor.broker.broker", "aitor.providers.compatible", "aitor.wire.pyqwest")
+AITOR = ("aitor.broker.broker", "aitor.providers.compatible", "aitor.wire.sockets")
 MOCK = ("aitor.broker.broker", "aitor.providers.mock")
 CLIENT = ("openai", "aiohttp", "aiolimiter", "tenacity", "httpx2")
 
@@ -476,6 +497,7 @@ PEERS = {
     "aitor-mock": Peer("aitor, mock", "main", MOCK, aitor_mock, ALL),
     "by-hand-mock": Peer("semaphore and timeout", "main", (), by_hand_mock),
     "floor": Peer("bytes over a socket", "main", (), floor, BOTH),
+    "sockets": Peer("aitor's sockets alone", "main", AITOR, raw_sockets, ALL),
     "aiohttp": Peer("aiohttp alone", "wires", ("aiohttp",), raw_aiohttp, BOTH),
     "pyqwest": Peer("pyqwest alone", "wires", ("pyqwest",), raw_pyqwest, ALL),
     "pyreqwest": Peer("pyreqwest alone", "wires", ("pyreqwest",), raw_pyreqwest, BOTH),

@@ -33,6 +33,7 @@ PEERS = (
     "httpx2",
     "litellm",
     "openai",
+    "httptools",
     "pyqwest",
     "pyreqwest",
     "tenacity",

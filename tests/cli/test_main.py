@@ -10,7 +10,7 @@ from aitor.cli import main
 
 from .conftest import Run
 
-HEAVY = ("anthropic", "httpx", "openai", "pydantic", "pyqwest", "rich", "structlog")
+HEAVY = ("anthropic", "httptools", "httpx", "openai", "pydantic", "rich", "structlog")
 
 
 def test_help_names_every_command(run: Run) -> None:

@@ -53,7 +53,7 @@ def test_all_names_are_there_and_no_others() -> None:
 
 
 def test_no_sdk_and_no_http_client_is_imported_before_it_is_needed() -> None:
-    heavy = ("openai", "anthropic", "httpx", "httpx2", "pyqwest", "trio", "asyncio")
+    heavy = ("openai", "anthropic", "httpx", "httpx2", "httptools", "trio", "asyncio")
     code = (
         "import sys\n"
         "from aitor.providers import OpenAIProvider, AnthropicProvider\n"

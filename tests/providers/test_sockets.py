@@ -59,7 +59,7 @@ async def provider(url: str, api: str, **settings: Any) -> AsyncIterator[HTTPPro
 
 
 @pytest.mark.parametrize("api", APIS)
-@pytest.mark.parametrize("transport", ["pyqwest", "httpx2", "sdk"])
+@pytest.mark.parametrize("transport", ["sockets", "httpx2", "sdk"])
 @pytest.mark.parametrize("more", [{}, STREAM], ids=["whole", "stream"])
 async def test_every_api_over_every_transport(
     api: str, transport: str, more: dict[str, Any]

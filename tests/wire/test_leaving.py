@@ -67,7 +67,7 @@ async def test_a_cancelled_call_closes_its_connection(
     kind: str, moment: str, anyio_backend: str
 ) -> None:
     """The scope around it is cancelled, and the server sees the client leave."""
-    if moment == "while connecting" and kind != "pyqwest" and anyio_backend == "trio":
+    if moment == "while connecting" and kind != "sockets" and anyio_backend == "trio":
         pytest.skip("httpcore2 leaves this socket to the garbage collector")
     server = MOMENTS[moment]()
     scheme = "https" if server.deaf else "http"

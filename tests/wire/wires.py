@@ -28,7 +28,7 @@ __all__ = (
     "pair",
 )
 
-OURS = ("pyqwest", "httpx2")
+OURS = ("sockets", "httpx2")
 """Wires with a pool of their own."""
 
 WIRES = (*OURS, "openai", "anthropic")
@@ -46,7 +46,7 @@ Answer = tuple[int, Mapping[str, str], bytes]
 @asynccontextmanager
 async def connect(kind: str, url: str, **settings: Any) -> AsyncIterator[Wire]:
     """Open a wire of *kind* to *url*, and close it at the end."""
-    if kind in OURS:
+    if kind in (*OURS, "auto"):
         headers = {"authorization": f"Bearer {CANARY}"}
         wire = open_wire(kind, WireSettings(url + "/v1", headers, **settings))
         try:

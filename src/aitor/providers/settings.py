@@ -155,7 +155,8 @@ class HTTPSettings(ProviderSettings):
         api_key: The key, or `env:NAME` to read it from the environment.
         base_url: Where the API is.
         headers: Sent with every request; a value may be `env:NAME` too.
-        transport: Who carries bytes: `auto` (pyqwest), `pyqwest`, `httpx2`, `sdk`.
+        transport: Who carries bytes: `sockets`, `httpx2`, `sdk`, or `auto` for the
+            first, and behind a proxy for the second.
         connect_timeout: Seconds to get a connection.
         connection_pool_size: Idle connections kept open; `workers` by default.
         connection_pool_maxsize: Most connections at once; `workers` by default. A
@@ -176,7 +177,7 @@ class HTTPSettings(ProviderSettings):
     api_key: SecretStr | None = None
     base_url: str | None = None
     headers: Mapping[str, str] = Field(default_factory=dict, repr=False)
-    transport: Literal["auto", "pyqwest", "httpx2", "sdk"] = "auto"
+    transport: Literal["auto", "sockets", "httpx2", "sdk"] = "auto"
     connect_timeout: Seconds = 10.0
     connection_pool_size: Count | None = None
     connection_pool_maxsize: Count | None = None
@@ -236,6 +237,8 @@ class HTTPSettings(ProviderSettings):
             raise ValueError("must begin with http:// or https://")
         if "?" in url or "#" in url:
             raise ValueError("must end with its path: paths are appended to it")
+        if "@" in url:
+            raise ValueError("must hold no password: put 'authorization' in 'headers'")
         return url.rstrip("/")
 
     @model_validator(mode="after")

@@ -13,23 +13,40 @@ def open_wire(transport: str, settings: WireSettings) -> Wire:
     Only what is named gets imported: each brings a library of its own.
 
     Args:
-        transport: `pyqwest`, `httpx2`, or `auto` for the faster of them.
+        transport: `sockets`, `httpx2`, or `auto`: the former, or the latter where a
+            proxy stands in the way.
         settings: What the pool needs to know.
 
     Raises:
         ConfigurationError: Naming the setting that is wrong.
     """
-    match transport:
-        case "auto" | "pyqwest":
-            from aitor.wire.pyqwest import PyqwestWire
+    if transport not in ("auto", "sockets", "httpx2"):
+        raise ConfigurationError(
+            f"'transport' = {transport!r}: must be 'auto', 'sockets' or 'httpx2' "
+            "('sdk' goes with a client of the SDK, which is a wire already)"
+        )
+    if transport == "httpx2" or _proxy(settings.base_url, transport):
+        from aitor.wire.httpx2 import Httpx2Wire
 
-            return PyqwestWire(settings)
-        case "httpx2":
-            from aitor.wire.httpx2 import Httpx2Wire
+        return Httpx2Wire(settings)
+    from aitor.wire.sockets import SocketWire
 
-            return Httpx2Wire(settings)
-        case _:
-            raise ConfigurationError(
-                f"'transport' = {transport!r}: must be 'auto', 'pyqwest' or 'httpx2' "
-                "('sdk' goes with a client of the SDK, which is a wire already)"
-            )
+    return SocketWire(settings)
+
+
+def _proxy(url: str, transport: str) -> bool:
+    """Return whether a proxy stands between here and *url*."""
+    # Imported here: it takes 30 ms.
+    from urllib.request import getproxies, proxy_bypass
+
+    scheme, _, rest = url.partition("://")
+    proxies = getproxies()
+    name = scheme if scheme in proxies else "all"
+    if not proxies.get(name) or proxy_bypass(rest.partition("/")[0]):
+        return False
+    if transport == "sockets":
+        raise ConfigurationError(
+            f"'transport' = 'sockets': knows no proxies, and '{name}_proxy' is set "
+            "(use 'auto', or name the host in 'no_proxy')"
+        )
+    return True

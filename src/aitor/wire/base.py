@@ -3,9 +3,9 @@ What carries bytes: a request's path and body out, status, headers and body back
 
 A wire is one provider's connection pool and nothing else. It knows addresses,
 certificates, proxies and sockets; it knows no vendor, no retry, no redirect and no
-cookie, and it sends each request exactly once. Behind the protocol stand `pyqwest`
-(the default), `httpx2` (pure Python, also what runs in virtual time), and a caller's
-own SDK client.
+cookie, and it sends each request exactly once. Behind the protocol stand `sockets`
+(the default), `httpx2` (for who has a proxy, and what runs in virtual time), and a
+caller's own SDK client.
 
 Every wire raises the same two errors for what goes wrong below HTTP:
 `ConnectionFailedError` and, for the time to connect, `AttemptTimeoutError`. All

@@ -11,7 +11,7 @@ certificate.
 import errno
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from math import inf
 
@@ -25,7 +25,15 @@ from aitor.errors import (
     LLMError,
 )
 
-__all__ = ("Call", "Fault", "KeptConnections", "explain", "unsendable_header")
+__all__ = (
+    "Call",
+    "Fault",
+    "KeptConnections",
+    "errno_of",
+    "explain",
+    "explain_connect",
+    "unsendable_header",
+)
 
 RACE = 1.0
 """Seconds within which a lost request counts as never read; see `Call`."""
@@ -55,8 +63,8 @@ class KeptConnections:
     """
     Counts the connections that earlier calls have left open.
 
-    No pool tells whether a call got a used connection or a new one, but all of
-    them prefer a used one, so counting comes close. Connections that a server
+    No pool but our own tells whether a call got a used connection or a new one, but
+    all of them prefer a used one, so counting comes close. Connections that a server
     closed while nobody looked are counted on; pools notice most of those by
     themselves and say nothing.
 
@@ -91,12 +99,15 @@ class Call:
     with a reset, one round trip later. So a request that was lost on a kept
     connection within a second of its start was most likely never read; one that
     was lost later was, and may have been worked on and billed.
+
+    Args:
+        kept: Whether it has a connection that was used before.
     """
 
     __slots__ = ("_kept", "_started")
 
-    def __init__(self, connections: KeptConnections) -> None:
-        self._kept = connections.take()
+    def __init__(self, kept: bool) -> None:
+        self._kept = kept
         self._started = current_time()
 
     @property
@@ -133,13 +144,13 @@ def explain(error: Exception, call: Call | None) -> LLMError:
         return unsendable_header()
     # An SDK reads the body of a refusal before it hands out the head.
     if call is None or "complete message body" in str(error):
-        return Fault.CUT.error(_errno(chain))
+        return Fault.CUT.error(_first_errno(chain))
     if names & {"ConnectError", "ProxyError", "UnsupportedProtocol"}:
-        return _explain_connect(chain)
+        return explain_connect(*chain)
     if "RemoteProtocolError" in names and "disconnected" not in str(error):
         return Fault.PROTOCOL.error()
     if names & {"NetworkError", "RemoteProtocolError"}:
-        return Fault.LOST.error(_errno(chain), unused=call.unused)
+        return Fault.LOST.error(_first_errno(chain), unused=call.unused)
     return Fault.OTHER.error(type(error).__name__)
 
 
@@ -151,7 +162,8 @@ _TIMEOUTS = {
 }
 
 
-def _explain_connect(chain: list[BaseException]) -> ConnectionFailedError:
+def explain_connect(*chain: BaseException) -> ConnectionFailedError:
+    """Put what kept a connection from being made into our words."""
     for link in chain:
         match link:
             case socket.gaierror():
@@ -162,7 +174,15 @@ def _explain_connect(chain: list[BaseException]) -> ConnectionFailedError:
                 return Fault.TLS.error()
             case ConnectionRefusedError():
                 return Fault.REFUSED.error()
-    return Fault.UNREACHABLE.error(_errno(chain))
+    return Fault.UNREACHABLE.error(_first_errno(chain))
+
+
+def errno_of(error: BaseException) -> str:
+    """Return the name that the system has for *error*, empty if it has none."""
+    # The TLS library counts its own errors from 1, too.
+    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError):
+        return errno.errorcode.get(error.errno or 0, "")
+    return ""
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -175,8 +195,5 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _errno(chain: list[BaseException]) -> str:
-    for link in chain:
-        if isinstance(link, OSError) and link.errno:
-            return errno.errorcode.get(link.errno, "")
-    return ""
+def _first_errno(chain: Iterable[BaseException]) -> str:
+    return next(filter(None, map(errno_of, chain)), "")

@@ -1,9 +1,9 @@
 """
-The wire in pure Python: httpx2, on asyncio and on trio.
+The wire on httpx2, the client that the vendors' SDKs use.
 
-It costs several times what pyqwest does. In return it runs wherever Python runs,
-and its transport can be replaced: by one in memory, on which a whole broker runs in
-virtual time.
+It costs ten times what the default does. In return it knows proxies, and its
+transport can be replaced: by one in memory, on which a whole broker runs in virtual
+time.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -85,7 +85,7 @@ class Httpx2Wire:
     ) -> "StreamedResponse":
         if self._client.is_closed:
             raise Fault.CLOSED.error()
-        call = Call(self._kept)
+        call = Call(self._kept.take())
         try:
             request = self._client.build_request(
                 "POST", self._base_url + path, content=body, headers=headers

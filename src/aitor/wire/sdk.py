@@ -69,7 +69,7 @@ class SDKWire:
     async def _send(
         self, path: str, body: bytes, headers: Mapping[str, str] | None
     ) -> WholeResponse | StreamedResponse:
-        call = Call(self._kept)
+        call = Call(self._kept.take())
         try:
             answer = await self._client.post(
                 path,

@@ -1,0 +1,177 @@
+"""
+Connecting: from a host's name to a socket that is ready to be written to.
+
+Sockets here are the system's own and do not block; who waits for one does so with
+`anyio.wait_readable`, the same on asyncio and on trio. Between a request and its
+answer then stand one system call to send, one to wait and one to receive.
+"""
+
+import errno
+import os
+import socket
+import ssl
+from collections.abc import Sequence
+from itertools import chain, zip_longest
+from math import inf
+from typing import Any, TypeAlias
+
+import anyio
+from anyio import wait_readable, wait_writable
+
+__all__ = ("Dialler",)
+
+FRESH = 10.0
+"""Seconds for which a host's addresses hold, so that a burst of calls asks once."""
+
+HEAD_START = 0.25
+"""Seconds an address has before the next is tried beside it (RFC 8305)."""
+
+PENDING = (errno.EINPROGRESS, errno.EWOULDBLOCK)
+
+OPTIONS = (
+    (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
+    # A model may think for minutes without a byte, longer than many firewalls
+    # remember a connection. The figures are those of the vendors' SDKs, in seconds.
+    (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+    (socket.IPPROTO_TCP, "TCP_KEEPIDLE", 60),
+    (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 60),
+    (socket.IPPROTO_TCP, "TCP_KEEPCNT", 5),
+)
+
+Address: TypeAlias = tuple[int, Any]
+"""Its family, and what `socket.connect` takes."""
+
+
+class Dialler:
+    """
+    Opens connections to one host.
+
+    Args:
+        host: A name or an address.
+        port: The TCP port.
+        context: What to speak TLS with; None for plain HTTP.
+    """
+
+    def __init__(self, host: str, port: int, context: ssl.SSLContext | None) -> None:
+        self._host = host
+        self._port = port
+        self._context = context
+        self._lock = anyio.Lock()
+        self._known: list[Address] = []
+        self._expires = -inf
+
+    async def dial(self) -> socket.socket:
+        """
+        Return a new connection, its TLS handshake done.
+
+        Raises:
+            OSError: As the system or the TLS library tells it.
+        """
+        connection = await _race(await self._addresses())
+        if self._context is None:
+            return connection
+        return await _shake_hands(connection, self._context, self._host)
+
+    async def _addresses(self) -> list[Address]:
+        async with self._lock:
+            now = anyio.current_time()
+            if now >= self._expires:
+                found = await anyio.getaddrinfo(
+                    self._host, self._port, type=socket.SOCK_STREAM
+                )
+                self._known = _alternate([(entry[0], entry[4]) for entry in found])
+                self._expires = now + FRESH
+            return self._known
+
+
+def _alternate(addresses: Sequence[Address]) -> list[Address]:
+    """Let the families take turns, the one that the system prefers first."""
+    first = [address for address in addresses if address[0] == addresses[0][0]]
+    others = [address for address in addresses if address[0] != addresses[0][0]]
+    turns = chain.from_iterable(zip_longest(first, others))
+    return [address for address in turns if address is not None]
+
+
+async def _race(addresses: Sequence[Address]) -> socket.socket:
+    """Connect to the first that answers; a late one gets company."""
+    if len(addresses) == 1:
+        return await _connect(*addresses[0])
+    won: list[socket.socket] = []
+    failures: list[OSError] = []
+
+    async def attempt(address: Address, over: anyio.Event) -> None:
+        try:
+            connection = await _connect(*address)
+        except OSError as error:
+            failures.append(error)
+        else:
+            won.append(connection)
+            group.cancel_scope.cancel()
+        over.set()
+
+    try:
+        async with anyio.create_task_group() as group:
+            for address in addresses:
+                over = anyio.Event()
+                group.start_soon(attempt, address, over)
+                with anyio.move_on_after(HEAD_START):
+                    await over.wait()
+    except BaseException:
+        for connection in won:
+            connection.close()
+        raise
+    for late in won[1:]:
+        late.close()
+    if won:
+        return won[0]
+    raise failures[-1]
+
+
+async def _connect(family: int, address: Any) -> socket.socket:
+    connection = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(0)
+        for level, name, value in OPTIONS:
+            # Not every system has all of them.
+            if (option := getattr(socket, name, None)) is not None:
+                connection.setsockopt(level, option, value)
+        code = connection.connect_ex(address)
+        if code in PENDING:
+            await wait_writable(connection)
+            code = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    except BaseException:
+        connection.close()
+        raise
+    if code:
+        connection.close()
+        raise OSError(code, os.strerror(code))
+    return connection
+
+
+async def _shake_hands(
+    connection: socket.socket, context: ssl.SSLContext, host: str
+) -> ssl.SSLSocket:
+    try:
+        secure = context.wrap_socket(
+            connection,
+            server_hostname=host,
+            do_handshake_on_connect=False,
+            # An end that the server did not declare may be an attacker's.
+            suppress_ragged_eofs=False,
+        )
+    except BaseException:
+        connection.close()
+        raise
+    try:
+        while True:
+            try:
+                secure.do_handshake()
+            except ssl.SSLWantReadError:
+                await wait_readable(secure)
+            except ssl.SSLWantWriteError:
+                await wait_writable(secure)
+            else:
+                return secure
+    except BaseException:
+        secure.close()
+        raise

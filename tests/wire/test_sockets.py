@@ -1,0 +1,365 @@
+"""What is particular to the default wire, and the door that opens wires."""
+
+import random
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+
+import anyio
+import pytest
+from tests.wire.certificates import server_context
+from tests.wire.server import CHUNKED, Server, Step, Then, answer, serve
+from tests.wire.wires import CANARY, OURS, ask, failure_of, pair
+
+from aitor.errors import ConfigurationError, ConnectionFailedError
+from aitor.wire import WireSettings, dial, open_wire
+from aitor.wire.failures import Fault
+from aitor.wire.httpx2 import Httpx2Wire
+from aitor.wire.sockets import SocketWire
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_wires_are_opened_by_name() -> None:
+    """`auto` is the faster one."""
+    kinds = {"auto": SocketWire, "sockets": SocketWire, "httpx2": Httpx2Wire}
+    for name, kind in kinds.items():
+        wire = open_wire(name, WireSettings("http://127.0.0.1:9"))
+        assert type(wire) is kind
+        await wire.aclose()
+
+
+def test_an_unknown_wire_is_refused_by_name() -> None:
+    """The text names the setting, the value and what there is."""
+    with pytest.raises(ConfigurationError, match=r"'transport' = 'carrier-pigeon'"):
+        open_wire("carrier-pigeon", WireSettings("http://127.0.0.1:9"))
+
+
+@pytest.mark.parametrize("kind", OURS)
+@pytest.mark.parametrize("end", ["\n", "\r\nX: y"])
+async def test_a_key_with_a_line_break_is_refused_unseen(kind: str, end: str) -> None:
+    """At once or at the first call, and never with its value."""
+    headers = {"authorization": f"Bearer {CANARY}{end}"}
+    async with serve(Server()) as server:
+        with pytest.raises(ConfigurationError) as caught:
+            await ask(open_wire(kind, WireSettings(server.url, headers)))
+    error = caught.value
+    assert error.message == "a header cannot be sent (look at 'api_key' and 'headers')"
+    assert error.__cause__ is error.__context__ is None
+    assert not server.requests
+
+
+@pytest.mark.parametrize("kind", OURS)
+async def test_headers_of_one_request_are_checked_too(kind: str) -> None:
+    """And they come before the pool's own."""
+    async with serve(Server()) as server:
+        settings = WireSettings(server.url, {"x-who": "pool", "x-what": "pool"})
+        wire = open_wire(kind, settings)
+        await ask(wire, x_who="request")
+        with pytest.raises(ConfigurationError, match="a header cannot be sent"):
+            await ask(wire, x_who=f"{CANARY}\n")
+        await wire.aclose()
+    head = server.requests[0].lower()
+    assert b"x-who: request\r\n" in head
+    assert b"x-what: pool\r\n" in head
+    assert b"x-who: pool" not in head
+
+
+def test_a_url_that_cannot_be_asked_is_refused() -> None:
+    """Before anything is sent."""
+    with pytest.raises(ConfigurationError, match=r"'base_url' = 'http://\[bad'"):
+        open_wire("sockets", WireSettings("http://[bad"))
+
+
+async def test_nobody_sees_the_key_in_a_repr() -> None:
+    """Neither of the settings nor of the wires."""
+    settings = WireSettings("http://127.0.0.1:9", {"authorization": CANARY})
+    for kind in OURS:
+        wire = open_wire(kind, settings)
+        assert CANARY not in repr(wire) + repr(settings)
+        await wire.aclose()
+
+
+def test_a_url_with_a_password_is_refused_unseen() -> None:
+    """It would be sent nowhere, and may be quoted nowhere."""
+    with pytest.raises(ConfigurationError) as caught:
+        open_wire("sockets", WireSettings(f"http://me:{CANARY}@127.0.0.1:9"))
+    assert CANARY not in str(caught.value)
+
+
+async def test_the_named_wire_refuses_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says which variable it found; a host in `no_proxy` is asked directly."""
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    with pytest.raises(ConfigurationError, match="'https_proxy' is set"):
+        open_wire("sockets", WireSettings("https://provider.invalid"))
+    monkeypatch.setenv("no_proxy", "provider.invalid")
+    wire = open_wire("auto", WireSettings("https://provider.invalid"))
+    assert type(wire) is SocketWire
+    await wire.aclose()
+
+
+# What is sent.
+
+
+async def test_the_request_is_one_piece_with_its_length() -> None:
+    """Nothing is asked for that the provider did not ask for."""
+    async with serve(Server()) as server:
+        wire = open_wire("sockets", WireSettings(server.url + "/v1", {"x-a": "b"}))
+        await ask(wire, b"{}")
+        await wire.aclose()
+    assert server.requests == [
+        b"POST /v1/echo HTTP/1.1\r\n"
+        b"host: 127.0.0.1:%d\r\n"
+        b"x-a: b\r\n"
+        b"content-length: 2\r\n\r\n"
+        b"{}" % server.port
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_request_larger_than_any_buffer_is_sent_whole(
+    scheme: str, tmp_path: Path
+) -> None:
+    """A picture of megabytes goes out in as many pieces as the socket takes."""
+    body = random.Random(7).randbytes(8_000_000)
+    server = Server(tls=server_context(tmp_path) if scheme == "https" else None)
+    async with pair("sockets", server, scheme=scheme) as wire:
+        assert (await ask(wire, body))[0] == 200
+    assert server.requests[0].endswith(body)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_an_answer_larger_than_any_buffer_comes_whole(
+    scheme: str, tmp_path: Path
+) -> None:
+    """In pieces, none larger than one read."""
+    body = random.Random(7).randbytes(8_000_000)
+    tls = server_context(tmp_path) if scheme == "https" else None
+    async with (
+        pair("sockets", Server([answer(body)], tls=tls), scheme=scheme) as wire,
+        wire.post("/echo", b"{}") as response,
+    ):
+        pieces = [piece async for piece in response]
+    assert b"".join(pieces) == body
+    assert max(map(len, pieces)) <= 65_536
+
+
+# Whose answer it is.
+
+
+@pytest.mark.parametrize(
+    "surplus",
+    [answer(b"stolen"), answer(b"stolen")[:30], b"nonsense\r\n\r\n", b"{}"],
+    ids=["an answer", "half an answer", "no HTTP", "a body too long"],
+)
+@pytest.mark.parametrize("together", [True, False])
+async def test_what_nobody_asked_for_is_given_to_nobody(
+    surplus: bytes, *, together: bool
+) -> None:
+    """Bytes behind an answer end the connection, before or after it was put back."""
+    now = anyio.Event()
+    script = [answer() + surplus] if together else [answer(), now, surplus]
+    server = Server([*script, Then.HANG], [answer(b"mine")])
+    async with pair("sockets", server) as wire:
+        assert (await ask(wire))[2] == b"{}"
+        now.set()
+        if not together:
+            await anyio.wait_all_tasks_blocked()
+        assert (await ask(wire))[2] == b"mine"
+    assert server.connections == 2
+
+
+async def test_a_response_that_was_left_gives_nothing_more() -> None:
+    """Its connection may be another call's by now."""
+    server = Server([CHUNKED + b"2\r\n{}\r\n0\r\n\r\n"])
+    async with pair("sockets", server) as wire:
+        async with wire.post("/echo", b"{}") as first:
+            assert await anext(aiter(first)) == b"{}"
+        async with wire.post("/echo", b"{}"):
+            with pytest.raises(ConnectionFailedError):
+                await anext(aiter(first))
+
+
+# When a connection is good for another call.
+
+
+@pytest.mark.parametrize("then", [Then.CLOSE, Then.RESET])
+async def test_a_closed_connection_is_never_used_again(then: Then) -> None:
+    """The news is looked for before a request is sent, so none is lost."""
+    now = anyio.Event()
+    server = Server([answer(), now, then], [answer(b"two")])
+    async with pair("sockets", server) as wire:
+        await ask(wire)
+        now.set()
+        await server.closed.wait()
+        assert (await ask(wire))[2] == b"two"
+    assert (server.connections, len(server.requests)) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+        answer(headers=["Connection: close"]),
+    ],
+    ids=["HTTP/1.0", "asked to close"],
+)
+async def test_a_connection_that_the_server_will_close_is_closed(first: bytes) -> None:
+    """Without waiting for it."""
+    server = Server([first], [answer()])
+    async with pair("sockets", server) as wire:
+        await ask(wire)
+        await server.left.wait()
+        await ask(wire)
+    assert server.connections == 2
+
+
+async def test_an_idle_connection_is_closed_when_its_time_is_over() -> None:
+    """At the next call at the latest."""
+    server = Server()
+    async with pair("sockets", server, idle_seconds=0.0) as wire:
+        for _ in range(3):
+            await ask(wire)
+            await anyio.sleep(0.001)
+        assert server.connections == 3
+
+
+async def test_no_more_idle_connections_are_kept_than_allowed() -> None:
+    """The oldest go first."""
+    now = anyio.Event()
+    first: list[Step] = [now, answer()]
+    server = Server(*[first] * 5, [answer()])
+    async with pair("sockets", server, max_idle=2) as wire:
+        async with anyio.create_task_group() as group:
+            for _ in range(5):
+                group.start_soon(ask, wire)
+            await server.requests_reach(5)
+            now.set()
+        while server.open > 2:
+            await anyio.wait_all_tasks_blocked()
+        await ask(wire)
+        assert (server.connections, server.open) == (5, 2)
+
+
+@pytest.mark.parametrize("bytes_first", [b"H", b"HTTP/1.1 200 OK\r\nConte"])
+async def test_half_a_head_is_the_sign_of_a_request_that_was_read(
+    bytes_first: bytes,
+) -> None:
+    """So that a kept connection lost there is no reason to send again for free."""
+    server = Server([answer()], [bytes_first, Then.CLOSE])
+    async with pair("sockets", server) as wire:
+        await ask(wire)
+        error = await failure_of(wire)
+    assert isinstance(error, ConnectionFailedError)
+    assert not error.unused
+
+
+# What is too much.
+
+
+async def test_informational_answers_without_end_are_no_http() -> None:
+    """They may not keep a call for ever, or fill the memory."""
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" * 10_000
+    async with pair("sockets", Server([hints, Then.HANG])) as wire:
+        assert (await failure_of(wire)).message == Fault.PROTOCOL.value
+
+
+async def test_trailers_without_end_cut_the_answer() -> None:
+    """They come after the body, where nobody would look."""
+    flood = CHUNKED + b"2\r\n{}\r\n0\r\n" + b"X-Trailer: yes\r\n" * 30_000
+    async with pair("sockets", Server([flood, Then.HANG])) as wire:
+        assert (await failure_of(wire)).message == Fault.CUT.value
+
+
+async def test_many_small_chunks_are_no_flood() -> None:
+    """A long stream has more around its pieces than in them."""
+    chunks = b"1\r\nx\r\n" * 100_000
+    server = Server([CHUNKED, chunks, b"0\r\nX-Trailer: yes\r\n\r\n"])
+    async with pair("sockets", server) as wire:
+        _, headers, body = await ask(wire)
+    assert body == b"x" * 100_000
+    assert "x-trailer" not in headers
+
+
+async def test_a_refusal_whose_body_is_broken_still_has_its_status() -> None:
+    """The head was good, and says what matters."""
+    head = b"HTTP/1.1 429 Slow\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with (
+        pair("sockets", Server([head + b"zz\r\n"])) as wire,
+        wire.post("/echo", b"{}") as response,
+    ):
+        assert response.status == 429
+        with pytest.raises(ConnectionFailedError, match="in the middle"):
+            await anext(aiter(response))
+
+
+# Several addresses.
+
+
+async def test_an_address_that_does_not_answer_does_not_hold_up_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A listener whose queue is full drops what comes, as a dead route does."""
+    monkeypatch.setattr(dial, "HEAD_START", 0.001)
+    with socket.socket() as full, ExitStack() as fillers:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(8):
+            filler = fillers.enter_context(socket.socket())
+            filler.settimeout(0)
+            filler.connect_ex(full.getsockname())
+        async with serve(Server()) as server:
+
+            async def both(*_: object, **__: object) -> list[object]:
+                good = ("127.0.0.1", server.port)
+                return [
+                    (socket.AF_INET, socket.SOCK_STREAM, 6, "", address)
+                    for address in (full.getsockname(), good)
+                ]
+
+            monkeypatch.setattr(anyio, "getaddrinfo", both)
+            wire = open_wire("sockets", WireSettings("http://two.invalid"))
+            with anyio.fail_after(10):
+                assert (await ask(wire))[0] == 200
+            await wire.aclose()
+
+
+async def test_a_burst_asks_for_the_addresses_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Thousands of calls at once need one answer of the name server."""
+    asked = []
+    async with serve(Server()) as server:
+
+        async def look_up(host: str, *_: object, **__: object) -> list[object]:
+            asked.append(host)
+            await anyio.wait_all_tasks_blocked()
+            address = ("127.0.0.1", server.port)
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address)]
+
+        monkeypatch.setattr(anyio, "getaddrinfo", look_up)
+        wire = open_wire("sockets", WireSettings("http://many.invalid"))
+        async with anyio.create_task_group() as group:
+            for _ in range(20):
+                group.start_soon(ask, wire)
+        await wire.aclose()
+    assert asked == ["many.invalid"]
+
+
+async def test_a_body_with_two_lengths_is_read_to_its_real_end() -> None:
+    """A length beside chunks means nothing, whatever it says."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n"
+    server = Server([head, b"2\r\n{}\r\n", b"1\r\n!\r\n0\r\n\r\n"])
+    async with serve(server):
+        wire = open_wire("sockets", WireSettings(server.url))
+        assert (await ask(wire))[2] == b"{}!"
+        await wire.aclose()
+
+
+async def test_no_compression_is_asked_for() -> None:
+    """So that lengths stay true and streams are not held back."""
+    async with serve(Server([answer()])) as server:
+        wire = open_wire("sockets", WireSettings(server.url))
+        await ask(wire)
+        await wire.aclose()
+    assert b"accept-encoding" not in server.requests[0].lower()
