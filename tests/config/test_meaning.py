@@ -33,7 +33,7 @@ def test_a_provider_is_described_with_what_follows_from_its_settings() -> None:
                 "fast": {
                     "kind": "openai",
                     "model": "gpt-6-luna",
-                    "base_url": "http://user:secret-password@127.0.0.1:8080/v1/",
+                    "base_url": "http://127.0.0.1:8080/v1/",
                     "requests_per_minute": 500,
                     "workers": 8,
                     "queue_size": 20,

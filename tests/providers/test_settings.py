@@ -64,6 +64,7 @@ def test_there_are_no_more_workers_than_connections() -> None:
         ({"timeout": -1}, "'timeout' = -1"),
         ({"base_url": "api.openai.com"}, "must begin with http:// or https://"),
         ({"base_url": "http://x/v1?a=b"}, "paths are appended"),
+        ({"base_url": "http://me:pw@x/v1"}, "must hold no password"),
         ({"max_tokens": 5, "max_completion_tokens": 5}, "both limit the answer"),
         ({"max_tokens": 5, "parameters": {"max_output_tokens": 5}}, "both limit"),
         ({"on_unsupported": "ignore"}, "'on_unsupported' = 'ignore'"),

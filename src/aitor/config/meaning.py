@@ -64,7 +64,7 @@ def _provider(
     return {
         "kind": configured.kind,
         "model": settings.model,
-        "base_url": _without_password(getattr(settings, "base_url", None)),
+        "base_url": getattr(settings, "base_url", None),
         "key": configured.key_origin,
         "shares": settings.limits,
         "paces": {} if settings.limits else _paces(name, settings),
@@ -106,13 +106,6 @@ def _sharers(configuration: Configuration, limit: str) -> list[str]:
         for name, configured in configuration.providers.items()
         if configured.settings.limits == limit
     ]
-
-
-def _without_password(url: str | None) -> str | None:
-    if url is None or "@" not in url:
-        return url
-    parts = urllib.parse.urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def doubts(
