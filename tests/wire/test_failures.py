@@ -26,7 +26,7 @@ def test_a_pool_that_keeps_none_never_has_one() -> None:
 
 async def test_an_unknown_exception_is_told_by_its_type_alone() -> None:
     """Its text may hold anything."""
-    error = explain(ZeroDivisionError("sk-secret"), Call(kept=False))
+    error = explain(ZeroDivisionError("sk-secret"), Call(kept=False, started=0.0))
     assert isinstance(error, ConnectionFailedError)
     assert error.message == "the call failed: ZeroDivisionError"
 

@@ -214,7 +214,7 @@ class Dialect:
 def count(document: Any, *path: str) -> int:
     """Return the number at *path* in *document*; 0 if there is none that can be."""
     for name in path:
-        document = document.get(name) if isinstance(document, Mapping) else None
+        document = document.get(name) if isinstance(document, dict) else None
     if isinstance(document, int | float) and 0 <= document < 1e12:
         return int(document)
     return 0

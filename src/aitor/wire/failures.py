@@ -102,13 +102,14 @@ class Call:
 
     Args:
         kept: Whether it has a connection that was used before.
+        started: When, by the event loop's clock.
     """
 
     __slots__ = ("_kept", "_started")
 
-    def __init__(self, kept: bool) -> None:
+    def __init__(self, kept: bool, started: float) -> None:
         self._kept = kept
-        self._started = current_time()
+        self._started = started
 
     @property
     def unused(self) -> bool:

@@ -11,7 +11,7 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx2
-from anyio import CancelScope
+from anyio import CancelScope, current_time
 
 from aitor.wire.base import Response, WireSettings
 from aitor.wire.failures import (
@@ -85,7 +85,7 @@ class Httpx2Wire:
     ) -> "StreamedResponse":
         if self._client.is_closed:
             raise Fault.CLOSED.error()
-        call = Call(self._kept.take())
+        call = Call(self._kept.take(), current_time())
         try:
             request = self._client.build_request(
                 "POST", self._base_url + path, content=body, headers=headers

@@ -22,6 +22,7 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import httpx2
+from anyio import current_time
 
 from aitor.errors import ConfigurationError, LLMError
 from aitor.wire.base import Response, WholeResponse
@@ -69,7 +70,7 @@ class SDKWire:
     async def _send(
         self, path: str, body: bytes, headers: Mapping[str, str] | None
     ) -> WholeResponse | StreamedResponse:
-        call = Call(self._kept.take())
+        call = Call(self._kept.take(), current_time())
         try:
             answer = await self._client.post(
                 path,

@@ -79,7 +79,7 @@ class SocketWire:
         """Return a connection, kept or new, which is to be given back."""
         await self._places.acquire()
         try:
-            return self._kept() or await self._open()
+            return self._kept(current_time()) or await self._open()
         except BaseException:
             self._places.release()
             raise
@@ -90,16 +90,18 @@ class SocketWire:
         if self._closed or not self._most_idle or not connection.answer.reusable:
             connection.close()
             return
-        now = connection.idle_since = current_time()
+        now = connection.since = current_time()
         self._idle.append(connection)
         oldest = now - self._settings.idle_seconds
-        while len(self._idle) > self._most_idle or self._idle[0].idle_since < oldest:
+        while len(self._idle) > self._most_idle or self._idle[0].since < oldest:
             self._idle.popleft().close()
 
-    def _kept(self) -> "_Connection | None":
+    def _kept(self, now: float) -> "_Connection | None":
         while self._idle:
             connection = self._idle.pop()
-            if connection.is_fresh(self._settings.idle_seconds):
+            age = now - connection.since
+            if age <= self._settings.idle_seconds and connection.is_quiet():
+                connection.begin(now)
                 return connection
             connection.close()
         return None
@@ -129,29 +131,32 @@ class _Connection:
         connected: Open, and not blocking.
     """
 
-    __slots__ = ("answer", "idle_since", "kept", "socket")
+    __slots__ = ("answer", "kept", "since", "socket")
 
     def __init__(self, connected: socket) -> None:
         self.socket = connected
         self.answer = AnswerReader()
         self.kept = False
         """Whether it was used before."""
-        self.idle_since = 0.0
+        self.since = 0.0
+        """When it was kept, or taken again."""
 
-    def is_fresh(self, idle_seconds: float) -> bool:
-        """Return whether a kept connection can be used again, and begin to."""
-        if current_time() - self.idle_since > idle_seconds:
-            return False
+    def is_quiet(self) -> bool:
+        """Return whether the server has said nothing since the last answer."""
         try:
-            # It says nothing as long as nobody asked; else this is its end.
+            # Whatever it says unasked is its end, or belongs to nobody.
             self.socket.recv(1)
         except (BlockingIOError, ssl.SSLWantReadError):
-            self.kept = True
-            self.answer.begin()
             return True
         except OSError:
             pass
         return False
+
+    def begin(self, now: float) -> None:
+        """Expect the answer to another request."""
+        self.answer.begin()
+        self.kept = True
+        self.since = now
 
     async def send(self, data: bytes) -> None:
         rest = memoryview(data)
@@ -211,7 +216,7 @@ class _Exchange:
         await checkpoint_if_cancelled()
         connection = self._connection = await self._wire.take()
         answer = connection.answer
-        call = Call(connection.kept)
+        call = Call(connection.kept, connection.since)
         try:
             with suppress(ConnectionError):
                 # Who refuses a request may do so, and hang up, before its end.
