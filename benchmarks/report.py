@@ -14,8 +14,10 @@ from benchmarks.suite import Row, Table
 __all__ = ("RESULTS", "write_report")
 
 RESULTS = Path(__file__).parent / "results"
-DOCS = Path(__file__).parent.parent / "docs"
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
 PAGE, PICTURES = DOCS / "benchmarks.md", DOCS / "benchmarks"
+README, BEGIN, END = ROOT / "README.md", "<!-- measured -->", "<!-- measured: end -->"
 
 INTRODUCTION = """\
 # Benchmarks
@@ -46,7 +48,7 @@ PEERS = (
 
 def write_report(names: Sequence[str]) -> tuple[Path, int]:
     """
-    Write the page and the pictures.
+    Write the page and the pictures, and what had a goal into the README.
 
     Args:
         names: The benchmarks, in order; those without a result are left out.
@@ -55,30 +57,46 @@ def write_report(names: Sequence[str]) -> tuple[Path, int]:
         The page, and how many goals were missed.
     """
     PICTURES.mkdir(parents=True, exist_ok=True)
-    sections, missed = [INTRODUCTION], 0
+    sections = [INTRODUCTION]
+    judged: list[tuple[Row, str]] = []
     for name in names:
         path = RESULTS / f"{name}.json"
         if path.exists():
             result = json.loads(path.read_text(encoding="utf-8"))
-            section, short = _section(name, result)
-            sections.append(section)
-            missed += short
+            module: Any = importlib.import_module(f"benchmarks.{name}")
+            rows = [
+                (row, _command(name, result)) for row in module.rows(result["data"])
+            ]
+            sections.append(_section(module, rows, result))
+            judged += [(row, how) for row, how in rows if _is_judged(row)]
     PAGE.write_text("\n".join(sections), encoding="utf-8")
-    return PAGE, missed
+    before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
+    after = rest.partition(END)[2]
+    table = f"{BEGIN}\n\n{_results(judged)}\n{END}"
+    README.write_text(before + table + after, encoding="utf-8")
+    return PAGE, sum(row.reached is False for row, _ in judged)
 
 
-def _section(name: str, result: dict[str, Any]) -> tuple[str, int]:
-    module: Any = importlib.import_module(f"benchmarks.{name}")
-    question, _, about = inspect.cleandoc(module.__doc__).partition("\n")
-    command = f"python -m benchmarks {name}" + (" --quick" if result["quick"] else "")
-    rows: list[Row] = module.rows(result["data"])
-    parts = [f"## {question}\n", f"{about.strip()}\n"]
-    parts.append(
-        _markdown(
-            ("what", "measured", "goal", "command"),
-            [(row.what, row.measured, _goal(row), f"`{command}`") for row in rows],
-        )
+def _is_judged(row: Row) -> bool:
+    return bool(row.goal) and row.reached is not None
+
+
+def _command(name: str, result: dict[str, Any]) -> str:
+    return f"python -m benchmarks {name}" + (" --quick" if result["quick"] else "")
+
+
+def _results(rows: Iterable[tuple[Row, str]]) -> str:
+    return _markdown(
+        ("what", "measured", "goal", "command"),
+        [(row.what, row.measured, _goal(row), f"`{command}`") for row, command in rows],
     )
+
+
+def _section(
+    module: Any, rows: Sequence[tuple[Row, str]], result: dict[str, Any]
+) -> str:
+    question, _, about = inspect.cleandoc(module.__doc__).partition("\n")
+    parts = [f"## {question}\n", f"{about.strip()}\n", _results(rows)]
     if hasattr(module, "pictures"):
         for file, picture in module.pictures(result["data"]).items():
             (PICTURES / f"{file}.svg").write_text(picture, encoding="utf-8")
@@ -87,7 +105,7 @@ def _section(name: str, result: dict[str, Any]) -> tuple[str, int]:
         parts.extend(map(_details, module.tables(result["data"])))
     parts += [f"Left out: {who}: {why}\n" for who, why in result["left_out"].items()]
     parts.append(_circumstances(result))
-    return "\n".join(parts), sum(row.reached is False for row in rows)
+    return "\n".join(parts)
 
 
 def _goal(row: Row) -> str:
