@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: run test test-all check format bench bench-quick clean
+.PHONY: run test test-all check format fuzz soak mutation bench bench-quick clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -36,6 +36,23 @@ test-all: test
 format: $(READY)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+.venv-fuzz/.ready: pyproject.toml
+	$(PYTHON) -m venv .venv-fuzz
+	.venv-fuzz/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[cli]' 'atheris>=3,<4'
+	touch $@
+
+# Bytes of all kinds into all that reads them; see fuzz/. Needs Python 3.11 to 3.13.
+fuzz: .venv-fuzz/.ready
+	.venv-fuzz/bin/python -m fuzz $(ARGS)
+
+# Ten minutes at the highest rate with faults; all must end as it began.
+soak: $(READY)
+	$(BIN)/python -m tests.soak $(ARGS)
+
+# Break each guard on purpose: some test must fail; writes docs/mutation.md.
+mutation: $(READY)
+	$(BIN)/python -m tests.mutation $(ARGS)
 
 # Needs the package index for the peers, once; see docs/benchmarks.md.
 bench: $(READY)

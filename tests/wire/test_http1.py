@@ -104,6 +104,14 @@ def test_whether_anything_came_is_known(stop: int) -> None:
     assert reader.begun is bool(stop)
 
 
+def test_a_status_of_nothing_is_no_http() -> None:
+    """Or else its answer would be waited for until the time is up."""
+    reader = AnswerReader()
+    reader.feed(b"HTTP/1.1 000 Nothing\r\nContent-Length: 2\r\n\r\n{}")
+    assert reader.malformed
+    assert not reader.complete
+
+
 def test_a_request_is_written_once_for_each_path() -> None:
     """And a header of one request replaces the pool's own."""
     composer = Composer("https://api.example.com/v1", {"x-a": "1", "x-b": "2"})

@@ -94,3 +94,11 @@ def test_many_small_events_pass_any_limit() -> None:
 def test_a_long_line_in_small_pieces_is_read_whole() -> None:
     pieces = [b"data: ", *[b"x" * 10] * 500, b"\n\n"]
     assert read(*pieces, limit=6_000) == [Event(b"", b"x" * 5_000)]
+
+
+def test_empty_lines_of_data_count() -> None:
+    """Each of them is a line break in the event, and a stream of them is a flood."""
+    reader = EventReader(100)
+    assert reader.feed(b"data:\n" * 101 + b"\n") == [Event(b"", b"\n" * 100)]
+    with pytest.raises(AnswerTooLargeError):
+        reader.feed(b"data:\n" * 102)

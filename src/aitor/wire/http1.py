@@ -176,7 +176,9 @@ class AnswerReader:
         if self.complete:
             return
         status = self._parser.get_status_code()
-        if status // 100 == 1:
+        if status < 100:
+            self.malformed = True
+        if status < 200:
             self.headers.clear()
             return
         self.status = status

@@ -95,8 +95,9 @@ class EventReader:
         # name begin with it.
         name = name.removeprefix(BYTE_ORDER_MARK)
         if name == b"data":
+            # The line break that will join it to the one before counts, too.
+            self._size += len(value) + bool(self._data)
             self._data.append(value)
-            self._size += len(value)
             self._check()
         elif name == b"event":
             self._name = value
