@@ -91,6 +91,10 @@ def log_events(event: Event) -> None:
 def report_broken_listener(listener: Listener, error: Exception) -> None:
     """Write that *listener* raised *error*; never raise, whatever is broken."""
     name = getattr(listener, "__qualname__", type(listener).__qualname__)
+    # It may have been called while something else was handled, whose text is private.
+    link: BaseException | None = error
+    while link is not None:
+        link.__context__, link = None, link.__cause__
     fields = {"listener": name, "error": type(error).__name__, "exc_info": error}
     try:
         if write := _writer(logging.ERROR):

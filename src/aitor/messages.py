@@ -91,7 +91,7 @@ class Request:
         try:
             text = json.dumps(content, sort_keys=True, separators=(",", ":"))
             return hashlib.sha256(text.encode("utf-8")).hexdigest()
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             # The error's text may quote the prompt, so only its kind is told.
             raise BadRequestError(
                 f"the request cannot be written as JSON ({type(error).__name__})"

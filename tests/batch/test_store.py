@@ -309,7 +309,7 @@ def test_what_is_no_journal_is_left_alone(desk: Desk, content: bytes | None) -> 
 def test_a_journal_of_a_later_version_is_left_alone(desk: Desk) -> None:
     desk.save(record("a"))
     database = sqlite3.connect(desk.journal)
-    database.execute("PRAGMA user_version=2")
+    database.execute("PRAGMA user_version=3")
     database.close()
     with pytest.raises(ConfigurationError, match="later version of aitor"):
         desk.save()

@@ -23,12 +23,13 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from aitor.batch.errors import InputError
 from aitor.batch.rows import Row
+from aitor.batch.soundness import damage_in, digest
 from aitor.errors import ConfigurationError
 
 __all__ = ("ERRORS", "OUTPUT", "Admitted", "Journal", "Record")
@@ -39,7 +40,10 @@ OUTPUT, ERRORS = 0, 1
 APPLICATION = 0x61_69_74_72
 """Tells our files from other SQLite files (`PRAGMA application_id`)."""
 
-VERSION = 1
+VERSION = 2
+
+DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_NOTADB)
+"""What SQLite says of a file that is not as it left it; the rest is the disk's."""
 
 PATIENCE = 0.5
 """Seconds to wait for a run that is just ending."""
@@ -53,7 +57,8 @@ CREATE TABLE records (
     fingerprint TEXT NOT NULL,
     line INTEGER NOT NULL,
     failed INTEGER NOT NULL,
-    record BLOB NOT NULL
+    record BLOB NOT NULL,
+    digest BLOB NOT NULL
 );
 CREATE TABLE places (
     file INTEGER NOT NULL,
@@ -111,7 +116,7 @@ class Journal:
             run ends.
 
     Raises:
-        ConfigurationError: If another run holds it, or it is no journal.
+        ConfigurationError: If another run holds it, it is no journal, or it is damaged.
     """
 
     def __init__(self, path: str) -> None:
@@ -129,49 +134,73 @@ class Journal:
         self._number = 0
         self._stops: dict[int, int] = {}
         try:
-            self._prepare()
-            self._count()
+            self._open()
         except BaseException:
-            self._database.close()
+            # Closing reads the file once more, and complains once more.
+            with suppress(sqlite3.Error, UnicodeDecodeError):
+                self._database.close()
             raise
+
+    def _open(self) -> None:
+        try:
+            self._prepare()
+            damage = damage_in(self._database, apart=self._get("layout") == "apart")
+            self._count()
+        except UnicodeDecodeError:
+            # SQLite quotes the file in what it says of it.
+            damage = "what it holds is no text"
+        except sqlite3.DatabaseError as error:
+            # There is none where Python refuses what SQLite found.
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+            if code == sqlite3.SQLITE_BUSY:
+                raise self._held() from error
+            if code not in DAMAGE:
+                raise
+            damage = str(error)
+        if damage is not None:
+            raise ConfigurationError(
+                f"the journal {self.path} is damaged ({damage}), so which rows were "
+                f"answered cannot be told: get it back from a copy, or move it and "
+                f"the output away to begin anew"
+            )
 
     def _prepare(self) -> None:
         run = self._database.execute
+        run("PRAGMA locking_mode=EXCLUSIVE")
+        self._check_owner()
+        run("PRAGMA journal_mode=WAL")
+        run("PRAGMA synchronous=FULL")
+        with self._transaction():
+            if self._pragma("schema_version") == 0:
+                for statement in SCHEMA.split(";"):
+                    run(statement)
+                run(f"PRAGMA application_id={APPLICATION}")
+                run(f"PRAGMA user_version={VERSION}")
+        run(SEEN)
+
+    def _check_owner(self) -> None:
         try:
-            run("PRAGMA locking_mode=EXCLUSIVE")
-            self._check_owner()
-            run("PRAGMA journal_mode=WAL")
-            run("PRAGMA synchronous=FULL")
-            with self._transaction():
-                if self._pragma("user_version") == 0:
-                    for statement in SCHEMA.split(";"):
-                        run(statement)
-                    run(f"PRAGMA application_id={APPLICATION}")
-                    run(f"PRAGMA user_version={VERSION}")
-            run(SEEN)
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                raise
-            raise ConfigurationError(
-                f"the journal {self.path} is held by another run of this batch; "
-                f"wait until it has ended, or give this one another -o and --journal"
-            ) from error
+            if self._pragma("schema_version") == 0:
+                return
         except sqlite3.DatabaseError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
                 raise
             raise self._foreign() from error
-
-    def _check_owner(self) -> None:
-        empty = self._pragma("schema_version") == 0
-        ours = self._pragma("application_id") == APPLICATION
-        if not (empty or ours):
+        if self._pragma("application_id") != APPLICATION:
             raise self._foreign()
         version = self._pragma("user_version")
-        if version > VERSION:
+        if version != VERSION:
+            other = "a later" if version > VERSION else "an earlier"
             raise ConfigurationError(
-                f"the journal {self.path} was written by a later version of aitor "
+                f"the journal {self.path} was written by {other} version of aitor "
                 f"(its format is {version}, this one reads {VERSION})"
             )
+
+    def _held(self) -> ConfigurationError:
+        return ConfigurationError(
+            f"the journal {self.path} is held by another run of this batch; "
+            f"wait until it has ended, or give this one another -o and --journal"
+        )
 
     def _foreign(self) -> ConfigurationError:
         return ConfigurationError(
@@ -329,10 +358,11 @@ class Journal:
             places.append((file, stops[file], number))
             row = record.row
             identity = (number, row.custom_id, row.fingerprint, row.line)
-            rows.append((*identity, record.failed, record.text))
+            stored = (*identity, int(record.failed), record.text)
+            rows.append((*stored, digest(*stored)))
         with self._transaction():
             insert = self._database.executemany
-            insert("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?)", rows)
+            insert("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
             insert("INSERT INTO places VALUES (?, ?, ?)", places)
         self._number, self._stops = number, stops
         return [b"".join(texts[OUTPUT]), b"".join(texts[ERRORS])]

@@ -36,10 +36,12 @@ def load_configuration(
             each with file, table, key, value and what was expected.
     """
     environ = Environment() if environ is None else environ
-    if isinstance(source, Mapping):
-        return read_tables(source, "configuration", environ)
-    path = Path(source)
-    return read_tables(_parse(path), str(path), environ)
+    name = "configuration" if isinstance(source, Mapping) else str(Path(source))
+    try:
+        document = source if isinstance(source, Mapping) else _parse(Path(source))
+        return read_tables(document, name, environ)
+    except RecursionError:
+        raise ConfigurationError(f"{name}: it is nested too deep") from None
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -59,3 +61,8 @@ def _parse(path: Path) -> dict[str, Any]:
         told = re.fullmatch(r"(.*) \(at (.*)\)", str(error), re.DOTALL)
         problem, place = told.groups() if told else (str(error), "somewhere")
         raise ConfigurationError(f"{path}, {place}: {problem}") from None
+    except ValueError:
+        # Python's own limit, which the parser does not know.
+        raise ConfigurationError(
+            f"{path}: a number has thousands of digits, and TOML's have 64 bits"
+        ) from None

@@ -26,6 +26,9 @@ S = TypeVar("S", bound=Settings)
 REFERENCE = "env:"
 """A text that begins so names the environment variable that holds the value."""
 
+BITS = 63
+"""A number of TOML has no more, and a sign."""
+
 UNSET = object()
 """Instead of a variable's value: leaves its key out, so that it is told once."""
 
@@ -127,6 +130,11 @@ class _Reader:
             return [each for each in items if each is not UNSET]
         if isinstance(value, str) and value.startswith(REFERENCE):
             return self._variable(value.removeprefix(REFERENCE), path)
+        if isinstance(value, int) and value.bit_length() > BITS:
+            self._complain(
+                path[:-1], f"'{path[-1]}' is a number of {value.bit_length()} bits"
+            )
+            return UNSET
         return value
 
     def _variable(self, name: str, path: tuple[str, ...]) -> Any:

@@ -31,7 +31,8 @@ class CustomSettings(ProviderSettings):
     """
 
     base_url: str | None = None
-    defaults: Mapping[str, Any] = Field(default_factory=dict)
+    # Whatever a class of one's own calls its key.
+    defaults: Mapping[str, Any] = Field(default_factory=dict, repr=False)
 
 
 class CustomProvider(Provider):

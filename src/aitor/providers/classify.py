@@ -14,7 +14,7 @@ the answer and the key cannot get into it, whatever the body echoes.
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aitor.errors import (
@@ -249,7 +249,7 @@ class Refusal:
     kind: Kind
     fault: Fault
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     retry_after: float | None = None
     overloaded: bool = False
     parameter: str | None = None

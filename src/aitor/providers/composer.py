@@ -34,7 +34,7 @@ SMALL_LIMIT = 1_000
 """Tokens that a model which reasons may well use up before its first word."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Call:
     """
     A request, ready to be sent.
@@ -54,6 +54,9 @@ class Call:
     body: Mapping[str, Any]
     data: bytes
     stream: bool
+
+    def __repr__(self) -> str:
+        return f"Call({self.request!r}, model={self.model!r}, {len(self.data)} bytes)"
 
 
 class Composer:

@@ -30,10 +30,10 @@ DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(ms|milli|h|m|s)?")
 UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "": 1.0, "ms": 0.001, "milli": 0.001}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Fault:
     """
-    The facts of one error body.
+    The facts of one error body; no `repr` shows them, for they may quote anything.
 
     Args:
         words: Codes and types as they were written, the most telling first.

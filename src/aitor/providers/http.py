@@ -162,11 +162,14 @@ class HTTPProvider(Provider):
         try:
             async with line.wire.post(call.dialect.path, call.data) as response:
                 if response.status // 100 != 2:
-                    body = await _beginning(response)
-                    raise self._refused(call, response, body)
+                    raise self._refused(call, response, await _beginning(response))
                 reader = self._reader(call, response)
                 await _read(aiter(response), reader, progress)
                 return reader.close()
+        except LLMError as error:
+            # Its trace begins here: what is further in handles what the vendor sent,
+            # which may quote the key, and a trace may be shown with its variables.
+            raise error.with_traceback(None) from None
         finally:
             await self._pools.give_back(line)
 

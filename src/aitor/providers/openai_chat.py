@@ -73,7 +73,8 @@ def decode(document: Mapping[str, Any], exchange: Exchange) -> Answer:
     refusal = text_in(message.get("refusal"))
     return exchange.answer(
         document,
-        message,
+        # Some servers leave the role out, which no server takes back.
+        {**message, "role": "assistant"},
         text_in(message.get("content")) or refusal,
         "refusal" if refusal else FINISH_REASONS.get(reason, reason),
         _usage(document.get("usage")),
