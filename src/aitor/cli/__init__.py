@@ -47,6 +47,7 @@ def application() -> "typer.Typer":
     from aitor.cli.batch import batch
     from aitor.cli.check import check
     from aitor.cli.fake import fake_provider
+    from aitor.cli.simulate import simulate
 
     made = typer.Typer(
         name="aitor",
@@ -75,6 +76,7 @@ def application() -> "typer.Typer":
     made.command()(batch)
     made.command()(check)
     made.command("fake-provider")(fake_provider)
+    made.command()(simulate)
     return made
 
 
