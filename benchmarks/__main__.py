@@ -18,6 +18,7 @@ from benchmarks.suite import Run
 BENCHMARKS = (
     "core",
     "http",
+    "wires",
     "dead",
     "limit",
     "overload",

@@ -310,7 +310,10 @@ async def raw_sockets(settings: Settings) -> AsyncIterator[Call]:
     _, body = _chat(settings)
     url = settings["urls"][0]
     most = settings["in_flight"]
-    headers = {"authorization": f"Bearer {NOBODY}"}
+    headers = {
+        "authorization": f"Bearer {NOBODY}",
+        "content-type": "application/json",
+    }
     wire = open_wire(
         "sockets", WireSettings(url, headers, max_connections=most, max_idle=most)
     )
@@ -497,7 +500,9 @@ PEERS = {
     "aitor-mock": Peer("aitor, mock", "main", MOCK, aitor_mock, ALL),
     "by-hand-mock": Peer("semaphore and timeout", "main", (), by_hand_mock),
     "floor": Peer("bytes over a socket", "main", (), floor, BOTH),
-    "sockets": Peer("aitor's sockets alone", "main", AITOR, raw_sockets, ALL),
+    "sockets": Peer(
+        "aitor's sockets alone", "main", ("aitor.wire.sockets",), raw_sockets, ALL
+    ),
     "aiohttp": Peer("aiohttp alone", "wires", ("aiohttp",), raw_aiohttp, BOTH),
     "pyqwest": Peer("pyqwest alone", "wires", ("pyqwest",), raw_pyqwest, ALL),
     "pyreqwest": Peer("pyreqwest alone", "wires", ("pyreqwest",), raw_pyreqwest, BOTH),

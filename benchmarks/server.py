@@ -8,7 +8,8 @@ flapping, limited, or out for a while. `benchmarks.upstream` starts it and talks
     python -m benchmarks.server '{"ports": 2, "tls": false}'
 
 prints a line of JSON with its ports. `POST /behave` sets how a port behaves and
-forgets what it has counted; `GET /counts` tells.
+forgets what it has counted; `GET /counts` tells. `POST /hang-up` closes every
+connection on which no answer is due.
 """
 
 # ruff: noqa: TID251  # a server of its own, outside of the broker
@@ -63,6 +64,9 @@ class Port:
     behaviour: Behaviour = field(default_factory=Behaviour)
     arrivals: list[float] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
+    answered: int = 0
+    closed: list[float] = field(default_factory=list)
+    connections: set["Connection"] = field(default_factory=set)
     first: float = 0.0
     level: float = 0.0
     level_at: float = 0.0
@@ -73,6 +77,7 @@ class Port:
         """Behave like that from now on, and begin to count anew."""
         self.behaviour = behaviour
         self.arrivals, self.statuses = [], []
+        self.answered, self.closed = 0, []
         self.level = behaviour.burst
         text = "word " * (behaviour.text // 5)
         self.answers = {
@@ -114,7 +119,7 @@ class Port:
 class Connection(asyncio.Protocol):
     """One connection: requests in, answers out, one after the other."""
 
-    __slots__ = ("_data", "_loop", "_port", "_transport")
+    __slots__ = ("_asked", "_data", "_due", "_loop", "_port", "_transport")
 
     _transport: asyncio.Transport
 
@@ -122,9 +127,17 @@ class Connection(asyncio.Protocol):
         self._port = port
         self._loop = loop
         self._data = b""
+        self._asked = False
+        self._due = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._port.connections.add(self)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._port.connections.discard(self)
+        if self._asked:
+            self._port.closed.append(time.perf_counter())
 
     def data_received(self, data: bytes) -> None:
         data = self._data + data if self._data else data
@@ -139,10 +152,12 @@ class Connection(asyncio.Protocol):
 
     def _answer(self, head: bytes, body: bytes) -> None:
         if head.startswith(b"get /counts"):
-            self._write(_response(200, self._counts()))
+            self._transport.write(_response(200, self._counts()))
         elif head.startswith(b"post /behave"):
             self._port.behave(Behaviour(**json.loads(body)))
-            self._write(_response(200, b"{}"))
+            self._transport.write(_response(200, b"{}"))
+        elif head.startswith(b"post /hang-up"):
+            self._transport.write(_response(200, b"%d" % self._hang_up()))
         else:
             self._complete(body)
 
@@ -152,23 +167,35 @@ class Connection(asyncio.Protocol):
         streamed = status == 200 and (
             b'"stream":true' in body or b'"stream": true' in body
         )
-        send = self._send_stream if streamed else self._write
-        data = b"" if streamed else port.answers[status]
+        data = port.stream if streamed else [port.answers[status]]
+        self._asked = True
+        self._due += 1
         if port.behaviour.delay:
-            self._loop.call_later(port.behaviour.delay, send, data)
+            self._loop.call_later(port.behaviour.delay, self._send, data)
         else:
-            send(data)
+            self._send(data)
 
-    def _send_stream(self, _: bytes) -> None:
-        for piece in self._port.stream:
-            self._write(piece)
-
-    def _write(self, data: bytes) -> None:
+    def _send(self, data: list[bytes]) -> None:
+        self._due -= 1
         if not self._transport.is_closing():
-            self._transport.write(data)
+            self._port.answered += 1
+            for piece in data:
+                self._transport.write(piece)
+
+    def _hang_up(self) -> int:
+        idle = [one for one in self._port.connections if one._asked and not one._due]
+        for one in idle:
+            one._transport.close()
+        return len(idle)
 
     def _counts(self) -> bytes:
-        counts = {"arrivals": self._port.arrivals, "statuses": self._port.statuses}
+        port = self._port
+        counts = {
+            "arrivals": port.arrivals,
+            "statuses": port.statuses,
+            "answered": port.answered,
+            "closed": port.closed,
+        }
         return json.dumps(counts).encode()
 
 

@@ -24,11 +24,15 @@ class Counts(NamedTuple):
 
     Args:
         arrivals: When each request came, by the clock of `time.perf_counter`.
-        statuses: What each one got.
+        statuses: What each one got, or was to get.
+        answered: How many answers were sent, to clients that were still there.
+        closed: When each connection that had carried a request came to its end.
     """
 
     arrivals: list[float]
     statuses: list[int]
+    answered: int
+    closed: list[float]
 
     def served(self) -> list[float]:
         """Return when those came that were answered."""
@@ -48,6 +52,7 @@ class Upstream:
     def __init__(self, ports: list[int], authority: str | None) -> None:
         scheme = "http" if authority is None else "https"
         self.urls = [f"{scheme}://127.0.0.1:{port}" for port in ports]
+        self.ports = ports
         self.authority = authority
         self._context = authority and ssl.create_default_context(cafile=authority)
 
@@ -60,6 +65,12 @@ class Upstream:
     def counts(self, port: int = 0) -> Counts:
         """Return what a port has counted since it was told how to behave."""
         return Counts(**self._ask(f"{self.urls[port]}/counts", None))
+
+    def hang_up(self, port: int = 0) -> int:
+        """Let a port close every idle connection, and return how many it had."""
+        found = self._ask(f"{self.urls[port]}/hang-up", b"")
+        assert isinstance(found, int)
+        return found
 
     def _ask(self, url: str, body: bytes | None) -> Any:
         request = urllib.request.Request(url, body)

@@ -126,7 +126,7 @@ def test_a_request_is_written_once_for_each_path() -> None:
     )
     assert composer.compose("/chat", b"{}") == expected
     assert composer.compose("/chat", b"{}") == expected
-    changed = composer.compose("/chat", b"{}", {"x-b": "3"})
+    changed = composer.compose("/chat", b"{}", {"X-B": "3"})
     assert changed == expected.replace(b"x-b: 2", b"x-b: 3")
 
 
@@ -146,7 +146,16 @@ def test_a_host_is_named_as_http_wants_it(url: str, host: str, sent: bytes) -> N
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://x", "http://", "http://x:99999", "x", "http://[bad", "http://x/a b"]
+    "url",
+    [
+        "ftp://x",
+        "http://",
+        "http://x:99999",
+        "x",
+        "http://[bad",
+        "http://x/a b",
+        "http://a b/",
+    ],
 )
 def test_what_is_no_address_is_refused(url: str) -> None:
     """The text names the setting and the value."""

@@ -1,9 +1,11 @@
 """What is particular to the default wire, and the door that opens wires."""
 
+import errno
 import random
 import socket
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -346,14 +348,102 @@ async def test_a_burst_asks_for_the_addresses_once(
     assert asked == ["many.invalid"]
 
 
+async def test_a_failed_look_up_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asked meanwhile is told at once; who asks later asks again."""
+    asked = []
+
+    async def look_up(host: str, *_: object, **__: object) -> list[object]:
+        asked.append(host)
+        await anyio.wait_all_tasks_blocked()
+        raise socket.gaierror(socket.EAI_AGAIN, "try again")
+
+    monkeypatch.setattr(anyio, "getaddrinfo", look_up)
+    wire = open_wire("sockets", WireSettings("http://many.invalid"))
+    async with anyio.create_task_group() as group:
+        for _ in range(20):
+            group.start_soon(failure_of, wire)
+    assert len(asked) == 1
+    assert (await failure_of(wire)).message == Fault.NAME.value
+    assert len(asked) == 2
+
+
+async def test_addresses_that_were_good_outlive_a_failed_look_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A name server's bad moment is no outage of the provider."""
+    monkeypatch.setattr(dial, "FRESH", -1.0)
+    look_up, answers = anyio.getaddrinfo, [True, False]
+
+    async def once(*given: Any, **more: Any) -> Any:
+        if answers.pop(0):
+            return await look_up(*given, **more)
+        raise socket.gaierror(socket.EAI_AGAIN, "try again")
+
+    monkeypatch.setattr(anyio, "getaddrinfo", once)
+    async with pair("sockets", Server(), keep_alive=False) as wire:
+        assert (await ask(wire))[0] == 200
+        assert (await ask(wire))[0] == 200
+    assert not answers
+
+
+async def test_the_systems_own_time_limit_is_not_taken_for_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It comes after a time that no setting of ours has named."""
+
+    async def connect(*_: object) -> socket.socket:
+        raise OSError(errno.ETIMEDOUT, "Connection timed out")
+
+    monkeypatch.setattr(dial, "_connect", connect)
+    wire = open_wire("sockets", WireSettings("http://127.0.0.1:9"))
+    told = (await failure_of(wire)).message
+    assert told.endswith("ETIMEDOUT")
+    assert "connect_timeout" not in told
+
+
+async def test_an_option_that_may_not_be_set_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In a sandbox, for example: it is a nicety, and no reason to fail."""
+    monkeypatch.setattr(socket, "SO_NEW", 9_999, raising=False)
+    options = ((socket.IPPROTO_TCP, "SO_NEW", 1), (socket.IPPROTO_TCP, "SO_NONE", 1))
+    monkeypatch.setattr(dial, "OPTIONS", options)
+    async with pair("sockets", Server()) as wire:
+        assert (await ask(wire))[0] == 200
+
+
+@pytest.mark.parametrize("kind", OURS)
+async def test_certificates_that_are_missing_are_named(
+    kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By the variable to look at."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    with pytest.raises(ConfigurationError, match="SSL_CERT_FILE"):
+        open_wire(kind, WireSettings("https://provider.invalid"))
+
+
+async def test_an_upgrade_that_nobody_asked_for_is_no_answer() -> None:
+    """What follows it would not be HTTP."""
+    head = b"HTTP/1.1 101 Switch\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"
+    async with pair("sockets", Server([head, Then.HANG])) as wire:
+        assert (await failure_of(wire)).message == Fault.PROTOCOL.value
+
+
+@pytest.mark.parametrize("name", ["Content-Length", "transfer-encoding"])
+async def test_where_a_body_ends_is_not_for_settings_to_say(name: str) -> None:
+    """Two lengths in one request would let a part of it pass for another."""
+    with pytest.raises(ConfigurationError, match="a header cannot be sent"):
+        open_wire("sockets", WireSettings("http://127.0.0.1:9", {name: "1"}))
+
+
 async def test_a_body_with_two_lengths_is_read_to_its_real_end() -> None:
-    """A length beside chunks means nothing, whatever it says."""
+    """A length beside chunks means nothing, and the connection is not trusted."""
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n"
-    server = Server([head, b"2\r\n{}\r\n", b"1\r\n!\r\n0\r\n\r\n"])
-    async with serve(server):
-        wire = open_wire("sockets", WireSettings(server.url))
+    server = Server([head, b"2\r\n{}\r\n", b"1\r\n!\r\n0\r\n\r\n"], [answer()])
+    async with pair("sockets", server) as wire:
         assert (await ask(wire))[2] == b"{}!"
-        await wire.aclose()
+        assert (await ask(wire))[2] == b"{}"
+    assert server.connections == 2
 
 
 async def test_no_compression_is_asked_for() -> None:

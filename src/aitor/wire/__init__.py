@@ -1,5 +1,7 @@
 """Connection pools: bytes out, status, headers and bytes back."""
 
+import sys
+
 from aitor.errors import ConfigurationError
 from aitor.wire.base import Response, Wire, WireSettings
 
@@ -14,7 +16,8 @@ def open_wire(transport: str, settings: WireSettings) -> Wire:
 
     Args:
         transport: `sockets`, `httpx2`, or `auto`: the former, or the latter where a
-            proxy stands in the way.
+            proxy stands in the way, and on Windows, where few sockets can be waited
+            for.
         settings: What the pool needs to know.
 
     Raises:
@@ -25,13 +28,21 @@ def open_wire(transport: str, settings: WireSettings) -> Wire:
             f"'transport' = {transport!r}: must be 'auto', 'sockets' or 'httpx2' "
             "('sdk' goes with a client of the SDK, which is a wire already)"
         )
-    if transport == "httpx2" or _proxy(settings.base_url, transport):
-        from aitor.wire.httpx2 import Httpx2Wire
+    if transport == "auto" and sys.platform == "win32":
+        transport = "httpx2"
+    try:
+        if transport == "httpx2" or _proxy(settings.base_url, transport):
+            from aitor.wire.httpx2 import Httpx2Wire
 
-        return Httpx2Wire(settings)
-    from aitor.wire.sockets import SocketWire
+            return Httpx2Wire(settings)
+        from aitor.wire.sockets import SocketWire
 
-    return SocketWire(settings)
+        return SocketWire(settings)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the certificates to trust cannot be read ({error.strerror}): look at "
+            f"the variables SSL_CERT_FILE and SSL_CERT_DIR"
+        ) from None
 
 
 def _proxy(url: str, transport: str) -> bool:

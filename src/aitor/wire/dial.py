@@ -11,6 +11,7 @@ import os
 import socket
 import ssl
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import chain, zip_longest
 from math import inf
 from typing import Any, TypeAlias
@@ -58,7 +59,8 @@ class Dialler:
         self._context = context
         self._lock = anyio.Lock()
         self._known: list[Address] = []
-        self._expires = -inf
+        self._failure: OSError | None = None
+        self._looked_up = -inf
 
     async def dial(self) -> socket.socket:
         """
@@ -73,15 +75,27 @@ class Dialler:
         return await _shake_hands(connection, self._context, self._host)
 
     async def _addresses(self) -> list[Address]:
+        """Return the host's addresses; who asks meanwhile shares the answer."""
+        asked = anyio.current_time()
         async with self._lock:
-            now = anyio.current_time()
-            if now >= self._expires:
-                found = await anyio.getaddrinfo(
-                    self._host, self._port, type=socket.SOCK_STREAM
-                )
-                self._known = _alternate([(entry[0], entry[4]) for entry in found])
-                self._expires = now + FRESH
+            age = anyio.current_time() - self._looked_up
+            if age > FRESH or (self._failure and self._looked_up < asked):
+                await self._look_up()
+            if self._failure:
+                raise type(self._failure)(*self._failure.args)
             return self._known
+
+    async def _look_up(self) -> None:
+        try:
+            found = await anyio.getaddrinfo(
+                self._host, self._port, type=socket.SOCK_STREAM
+            )
+            self._known = _alternate([(entry[0], entry[4]) for entry in found])
+            self._failure = None
+        except OSError as error:
+            # Addresses that were good may be so still.
+            self._failure = None if self._known else error
+        self._looked_up = anyio.current_time()
 
 
 def _alternate(addresses: Sequence[Address]) -> list[Address]:
@@ -132,9 +146,9 @@ async def _connect(family: int, address: Any) -> socket.socket:
     try:
         connection.settimeout(0)
         for level, name, value in OPTIONS:
-            # Not every system has all of them.
-            if (option := getattr(socket, name, None)) is not None:
-                connection.setsockopt(level, option, value)
+            # Not every system has all of them, or lets everybody set them.
+            with suppress(AttributeError, OSError):
+                connection.setsockopt(level, getattr(socket, name), value)
         code = connection.connect_ex(address)
         if code in PENDING:
             await wait_writable(connection)

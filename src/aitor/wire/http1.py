@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from httptools import HttpParserError, HttpResponseParser
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from aitor.errors import ConfigurationError
 from aitor.wire.failures import unsendable_header
@@ -22,6 +22,10 @@ MAX_OVERHEAD = 256 * 1024
 
 PORTS = {"http": 80, "https": 443}
 
+FRAMING = ("content-length", "transfer-encoding")
+"""Headers that say where a body ends, which is not for settings to say."""
+
+HOST = re.compile(r"[0-9A-Za-z_.:%-]+")
 NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 VALUE = re.compile(rb"[^\x00\r\n]*")
 TARGET = re.compile(r"/[!-~]*")
@@ -48,13 +52,15 @@ class Composer:
             port = url.port
         except ValueError:
             url = None
-        if url is None or url.scheme not in PORTS or not self.host or "@" in url.netloc:
+        if url is None or url.scheme not in PORTS or "@" in url.netloc:
+            raise _no_url(base_url)
+        if not HOST.fullmatch(self.host):
             raise _no_url(base_url)
         self.tls = url.scheme == "https"
         self.port = port or PORTS[url.scheme]
         self._prefix = url.path
         name = f"[{self.host}]" if ":" in self.host else self.host
-        self._headers = {"host": f"{name}:{port}" if port else name, **headers}
+        self._headers = {"host": f"{name}:{port}" if port else name, **_lower(headers)}
         self._heads: dict[str, bytes] = {}
         self._head("/", self._headers)
 
@@ -68,7 +74,7 @@ class Composer:
             ConfigurationError: A header cannot be sent.
         """
         if headers:
-            head = self._head(path, {**self._headers, **headers})
+            head = self._head(path, {**self._headers, **_lower(headers)})
         else:
             head = self._heads.get(path) or self._heads.setdefault(
                 path, self._head(path, self._headers)
@@ -137,7 +143,7 @@ class AnswerReader:
         self._overhead += len(data)
         try:
             self._parser.feed_data(data)
-        except HttpParserError:
+        except (HttpParserError, HttpParserUpgrade):
             # What follows the end of an answer is not its fault.
             self.reusable = False
             self.malformed = not self.complete
@@ -196,7 +202,14 @@ class AnswerReader:
         """Know that the body has ended."""
         if self.status and not self.complete:
             self.complete = True
-            self.reusable = self._parser.should_keep_alive()
+            # Two lengths may be an attempt at hiding a second answer in the first.
+            self.reusable = self._parser.should_keep_alive() and not (
+                "content-length" in self.headers and "transfer-encoding" in self.headers
+            )
+
+
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
 
 
 def _line(name: str, value: str) -> bytes:
@@ -205,7 +218,7 @@ def _line(name: str, value: str) -> bytes:
     except UnicodeEncodeError:
         pass  # It holds the value, which may be the key.
     else:
-        if NAME.fullmatch(sent) and VALUE.fullmatch(content):
+        if NAME.fullmatch(sent) and VALUE.fullmatch(content) and name not in FRAMING:
             return b"%b: %b" % (sent, content)
     raise unsendable_header()
 

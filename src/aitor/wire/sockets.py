@@ -113,12 +113,13 @@ class SocketWire:
         try:
             with anyio.fail_after(timeout):
                 return _Connection(await self._dialler.dial())
-        except TimeoutError:
-            failure: LLMError = AttemptTimeoutError(
-                f"no connection within {timeout:g} s (look at 'connect_timeout')"
-            )
         except OSError as error:
-            failure = explain_connect(error)
+            failure: LLMError = explain_connect(error)
+            # The system's own has a number, and comes after its own time.
+            if isinstance(error, TimeoutError) and error.errno is None:
+                failure = AttemptTimeoutError(
+                    f"no connection within {timeout:g} s (look at 'connect_timeout')"
+                )
         # Outside the handler, so that the original is not its context.
         raise failure
 
