@@ -23,7 +23,7 @@ from aitor.batch.store import Store, StoreOptions
 from aitor.errors import ConfigurationError
 from fuzz import promise
 
-__all__ = ("COPIES", "JOURNAL", "begun", "journal")
+__all__ = ("COPIES", "JOURNAL", "begun", "journal", "store_in")
 
 STORED, ALL = 12, 16
 """Rows that the first run has stored, and rows in all."""
@@ -70,7 +70,7 @@ def _resume(place: Path) -> list[Row] | None:
 
 
 def _run(place: Path, count: int) -> list[Row]:
-    store = _open(place)
+    store = store_in(place)
     try:
         todo = store.admit([_row(number) for number in range(count)]).rows
         store.save([_record(int(row.custom_id)) for row in todo])
@@ -79,7 +79,8 @@ def _run(place: Path, count: int) -> list[Row]:
     return todo
 
 
-def _open(place: Path) -> Store:
+def store_in(place: Path) -> Store:
+    """Open the batch that lies in *place*."""
     output, errors, path = (str(place / name) for name in (*COPIES, JOURNAL[0]))
     return Store(StoreOptions(output, errors, path, settings={"model": "m"}))
 
@@ -97,7 +98,7 @@ def _record(number: int) -> Record:
 def begun(*, killed: bool) -> Files:
     """Return the files of a run that ended, or of one that was killed."""
     with _place() as place:
-        store = _open(place)
+        store = store_in(place)
         try:
             store.admit([_row(number) for number in range(STORED)])
             for number in range(STORED):

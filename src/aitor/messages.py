@@ -33,6 +33,10 @@ Message: TypeAlias = Mapping[str, Any]
 """One message in the shape of OpenAI's Chat Completions, the lingua franca."""
 
 
+# Made once: `json.dumps` would make one for each request.
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Request:
     """
@@ -89,8 +93,7 @@ class Request:
         """
         content = [self.messages, self.model, self.parameters, also]
         try:
-            text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-            return hashlib.sha256(text.encode("utf-8")).hexdigest()
+            return hashlib.sha256(_canonical(content).encode("utf-8")).hexdigest()
         except (TypeError, ValueError, RecursionError) as error:
             # The error's text may quote the prompt, so only its kind is told.
             raise BadRequestError(

@@ -2,8 +2,8 @@
 The journal: every row that has ended, with its record, in one SQLite file.
 
 The journal is the truth, and the output is a copy of it. A record is committed
-here before its first byte goes to the output, and with it the place in the output
-where it ends. So whatever instant a run is killed at, what the output holds is a
+here before its first byte goes to the output, in the order in which they go there.
+So whatever instant a run is killed at, what the output holds is a
 beginning of what the journal says: the next run writes the rest, and asks nobody.
 The price is that the disk holds every record twice.
 
@@ -48,8 +48,6 @@ DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_NOTADB)
 PATIENCE = 0.5
 """Seconds to wait for a run that is just ending."""
 
-# Places are apart from the records, which are large: laying the files out anew
-# must not move these. A record ends at `stop`, the sum of the lengths so far.
 SCHEMA = """
 CREATE TABLE records (
     number INTEGER PRIMARY KEY,
@@ -60,14 +58,18 @@ CREATE TABLE records (
     record BLOB NOT NULL,
     digest BLOB NOT NULL
 );
-CREATE TABLE places (
-    file INTEGER NOT NULL,
-    stop INTEGER NOT NULL,
-    number INTEGER NOT NULL,
-    PRIMARY KEY (file, stop)
-) WITHOUT ROWID;
 CREATE TABLE settings (name TEXT PRIMARY KEY, hash TEXT NOT NULL);
 CREATE TABLE state (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+"""
+
+# Where each record of a file ends in it: at the sum of the lengths so far. Nothing of
+# that is stored, so a layout that changes moves nothing, and no row pays for it.
+PLACES = """
+WITH places AS (
+    SELECT number, SUM(LENGTH(record)) OVER (ORDER BY number) AS stop
+    FROM records WHERE (failed AND :apart) = :file
+)
+SELECT stop, record FROM places JOIN records USING (number)
 """
 
 # Where a custom_id was seen in this run. A temporary table lives in a file of its
@@ -132,7 +134,6 @@ class Journal:
             ) from error
         self._apart = False
         self._number = 0
-        self._stops: dict[int, int] = {}
         try:
             self._open()
         except BaseException:
@@ -144,7 +145,8 @@ class Journal:
     def _open(self) -> None:
         try:
             self._prepare()
-            damage = damage_in(self._database, apart=self._get("layout") == "apart")
+            self._apart = self._get("layout") == "apart"
+            damage = damage_in(self._database)
             self._count()
         except UnicodeDecodeError:
             # SQLite quotes the file in what it says of it.
@@ -252,7 +254,6 @@ class Journal:
         """Forget every record and setting; the files are to be written anew."""
         with self._transaction():
             self._database.execute("DELETE FROM records")
-            self._database.execute("DELETE FROM places")
             self._database.execute("DELETE FROM settings")
             self._set("rewrite", "1")
         self._count()
@@ -275,13 +276,6 @@ class Journal:
                 forgotten = self._database.execute(query).rowcount
             if moved or forgotten:
                 self._set("rewrite", "1")
-                self._database.execute("DELETE FROM places")
-                self._database.execute(
-                    "INSERT INTO places SELECT failed AND ?1, SUM(LENGTH(record)) "
-                    "OVER (PARTITION BY failed AND ?1 ORDER BY number), number "
-                    "FROM records",
-                    (apart,),
-                )
         self._apart = apart
         self._count()
 
@@ -347,47 +341,36 @@ class Journal:
         Returns:
             What to append to the output, and what to the errors.
         """
-        number, stops = self._number, dict(self._stops)
-        texts: dict[int, list[bytes]] = {OUTPUT: [], ERRORS: []}
-        rows, places = [], []
-        for record in records:
-            number += 1
-            file = self._file(record)
-            stops[file] += len(record.text)
-            texts[file].append(record.text)
-            places.append((file, stops[file], number))
+        texts: tuple[list[bytes], list[bytes]] = ([], [])
+        rows = []
+        for number, record in enumerate(records, self._number + 1):
+            texts[self._apart and record.failed].append(record.text)
             row = record.row
             identity = (number, row.custom_id, row.fingerprint, row.line)
             stored = (*identity, int(record.failed), record.text)
             rows.append((*stored, digest(*stored)))
         with self._transaction():
-            insert = self._database.executemany
-            insert("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-            insert("INSERT INTO places VALUES (?, ?, ?)", places)
-        self._number, self._stops = number, stops
-        return [b"".join(texts[OUTPUT]), b"".join(texts[ERRORS])]
-
-    def _file(self, record: Record) -> int:
-        return ERRORS if self._apart and record.failed else OUTPUT
+            self._database.executemany(
+                "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?)", rows
+            )
+        self._number += len(rows)
+        return [b"".join(text) for text in texts]
 
     def last_before(self, file: int, place: int) -> tuple[int, bytes]:
         """Return where the last record that ends by *place* ends, and its text."""
-        found: tuple[int, bytes] | None = self._database.execute(
-            "SELECT stop, record FROM places JOIN records USING (number) "
-            "WHERE file = ? AND stop <= ? ORDER BY stop DESC LIMIT 1",
-            (file, place),
-        ).fetchone()
+        query = f"{PLACES} WHERE stop <= :place ORDER BY stop DESC LIMIT 1"
+        found: tuple[int, bytes] | None = self._places(query, file, place).fetchone()
         return found or (0, b"")
 
     def texts_after(self, file: int, place: int) -> Iterator[bytes]:
         """Yield what *file* holds from *place* on, record by record."""
-        rows = self._database.execute(
-            "SELECT record FROM places JOIN records USING (number) "
-            "WHERE file = ? AND stop > ? ORDER BY stop",
-            (file, place),
-        )
-        for (text,) in rows:
+        rows = self._places(f"{PLACES} WHERE stop > :place ORDER BY stop", file, place)
+        for _, text in rows:
             yield text
+
+    def _places(self, query: str, file: int, place: int) -> sqlite3.Cursor:
+        asked = {"apart": self._apart, "file": file, "place": place}
+        return self._database.execute(query, asked)
 
     # Small things.
 
@@ -403,12 +386,9 @@ class Journal:
                 self._database.execute("ROLLBACK")
 
     def _count(self) -> None:
-        """Read what the next record builds on: its number, and each file's end."""
-        run = self._database.execute
-        (self._number,) = run("SELECT IFNULL(MAX(number), 0) FROM records").fetchone()
-        for file in (OUTPUT, ERRORS):
-            query = "SELECT IFNULL(MAX(stop), 0) FROM places WHERE file = ?"
-            (self._stops[file],) = run(query, (file,)).fetchone()
+        """Read how many records there are, which is the last one's number."""
+        query = "SELECT IFNULL(MAX(number), 0) FROM records"
+        (self._number,) = self._database.execute(query).fetchone()
 
     def _pragma(self, name: str) -> int:
         value: int = self._database.execute(f"PRAGMA {name}").fetchone()[0]
