@@ -229,7 +229,8 @@ async def test_a_provider_whose_guess_fails_takes_nobody_along() -> None:
             raise RuntimeError("no guess")
 
     first = ScriptedProvider(ServerError("no"))
-    async with Broker({"first": first, "second": Guessless()}) as broker:
+    second = Guessless(tokens_per_minute=1_000)
+    async with Broker({"first": first, "second": second}) as broker:
         handle = broker.submit_nowait("x")
         with pytest.raises(LLMError):
             await handle.reply()

@@ -113,3 +113,16 @@ def test_there_is_no_least_time_where_calls_differ_much() -> None:
     for number in range(60):
         service.observe(0.1 if number % 2 else 3.0)
     assert service.least == 0.0
+
+
+def test_overdue_is_twice_what_hardly_any_call_exceeds() -> None:
+    service = ServiceTime()
+    assert not service.overdue(1e9)
+    service.observe(2.0)
+    # The mean is 2 and the deviation 1.
+    assert not service.overdue(8.0)
+    assert service.overdue(8.1)
+    for _ in range(60):
+        service.observe(2.0)
+    assert not service.overdue(3.9)
+    assert service.overdue(4.1)

@@ -62,8 +62,7 @@ def providers_asked(source: Source, name: str | None) -> dict[str, Provider]:
         broker = source
     else:
         broker, name = source.broker, name or source.default_provider
-    # The broker knows the sequence and tells it to nobody else.
-    return {actor.name: actor.provider for actor in broker._sequence_for(name)}
+    return broker.sequence(name)
 
 
 def calls_tools(provider: Provider) -> bool:

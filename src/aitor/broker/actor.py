@@ -19,9 +19,11 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from random import Random
+from typing import TYPE_CHECKING
 
 import anyio
 
+from aitor.broker import refusals
 from aitor.broker.costs import Costs, crash_of
 from aitor.broker.envelope import Call, State
 from aitor.broker.exchange import exchange
@@ -31,15 +33,7 @@ from aitor.broker.mailbox import Mailbox
 from aitor.broker.policy import POLICIES
 from aitor.broker.statistics import ProviderStatistics
 from aitor.broker.waits import Cause, WaitClock
-from aitor.errors import (
-    BrokerClosedError,
-    CircuitOpenError,
-    DeadlineExceededError,
-    LLMError,
-    PausedError,
-    QueueFullError,
-    RateLimitError,
-)
+from aitor.errors import LLMError, RateLimitError
 from aitor.events import (
     AttemptEnded,
     CircuitChanged,
@@ -48,13 +42,16 @@ from aitor.events import (
     ProviderRestarted,
 )
 from aitor.laws.backoff import Backoff
-from aitor.laws.breaker import CircuitBreaker, CircuitState
-from aitor.laws.bucket import NO_COST, Cost
+from aitor.laws.breaker import CircuitBreaker, CircuitState, Verdict
+from aitor.laws.bucket import NO_COST, ONE_CALL, Cost
 from aitor.laws.estimate import ServiceTime
 from aitor.laws.retry_after import read_limits
 from aitor.messages import Answer, Attempt, Waits
 from aitor.outcomes import Outcome
 from aitor.providers.base import Provider
+
+if TYPE_CHECKING:
+    from aitor.broker.route import Candidate
 
 __all__ = ("Actor",)
 
@@ -97,7 +94,6 @@ class Actor:
         weights: Mapping[str, float] | None = None,
     ) -> None:
         settings = provider.settings
-        breaker = settings.breaker
         self.name = name
         self.provider = provider
         self.settings = settings
@@ -106,13 +102,7 @@ class Actor:
         self.backoff = Backoff(
             settings.retry_delay, settings.backoff_factor, settings.max_retry_delay
         )
-        self.breaker = CircuitBreaker(
-            failures=breaker.failures,
-            open_seconds=breaker.open_seconds,
-            probes=breaker.probes,
-            probe_seconds=breaker.probe_seconds,
-            dead_seconds=breaker.dead_seconds,
-        )
+        self.breaker = CircuitBreaker(**dict(settings.breaker))
         self._random = random
         self._emit = emit
         self._each = each
@@ -142,17 +132,22 @@ class Actor:
         """Whether the mailbox has no room."""
         return self._mailbox.full
 
-    def predict(self, cost: Cost, now: float, *, priority: int = 0) -> float:
+    def predict(
+        self, candidate: "Candidate", now: float, *, priority: int = 0
+    ) -> float:
         """
         Return when a call that came now would start, as far as can be told.
 
         Never later than what limit, pause and circuit make certain; where workers
         are the bound, the mean time of recent calls stands in for what is not known.
+
+        Raises:
+            LLMError: If the provider's code cannot say what it costs.
         """
         waiting = len(self._mailbox)
         # Urgent calls overtake what waits, so its cost is not theirs to wait for.
         ahead = self._mailbox.cost if waiting and priority <= 0 else NO_COST
-        start = self.limit.bucket.ready_at(cost, now, ahead)
+        start = self.limit.bucket.ready_at(self._cost_of(candidate), now, ahead)
         start = max(start, self.breaker.retry_at(now))
         if not self._free:
             turns = (waiting if priority <= 0 else 0) + 1
@@ -174,25 +169,22 @@ class Actor:
             BrokerClosedError: The broker is closed.
             DeadlineExceededError: It could not start before its deadline.
             QueueFullError: The mailbox is full.
+            LLMError: The provider's code cannot say what the call costs.
         """
         if self._aborted:
-            raise BrokerClosedError("the broker is closed", provider=self.name)
+            raise refusals.closed(self)
         envelope = call.envelope
         if envelope.deadline != math.inf:
             self._check_deadline(call, now)
-        if not self._mailbox and self._start(call, now):
+        if self._free and not self._mailbox and self._start(call, now):
             return
-        if self._mailbox.full and not wait_for_room:
-            raise QueueFullError(
-                f"all {self._mailbox.size} places in the mailbox are taken "
-                f"and all {self.settings.workers} workers have work "
-                f"(see 'queue_size' and 'workers')",
-                provider=self.name,
-            )
+        if not wait_for_room and self._mailbox.full:
+            raise refusals.mailbox_full(self)
         call.mark = self._clock.mark(now)
         call.wake = anyio.Event()
         self._mailbox.put(call)
-        self._dispatch(now)
+        if self._mailbox.head() is call:
+            self._dispatch(now)
 
     async def finish(self, call: Call) -> Answer:
         """
@@ -247,11 +239,7 @@ class Actor:
         # The deadline passed, the clock rang, or there is a clock to keep now.
         now = anyio.current_time()
         if now >= call.envelope.deadline:
-            raise DeadlineExceededError(
-                f"the deadline passed after {now - call.envelope.arrived:.3f} s, "
-                f"while the request waited to be sent",
-                provider=self.name,
-            )
+            raise refusals.waited_too_long(self, now - call.envelope.arrived)
         if call.wake is not None and call.wake.is_set():
             call.wake = anyio.Event()
         call.alarm = math.inf
@@ -280,9 +268,13 @@ class Actor:
     def _dispatch(self, now: float) -> None:
         mailbox = self._mailbox
         while (call := mailbox.head()) is not None:
+            if not self._free:
+                self.limit.leave_line(self, now)
+                self._clock.wait_for(Cause.WORKER, now)
+                return
             if call.envelope.deadline <= now + self._service.least:
                 mailbox.remove(call)
-                call.refuse(self._too_late(call, now))
+                call.refuse(refusals.too_late(self, call.envelope.deadline, now))
             elif self._start(call, now):
                 mailbox.take(call)
                 if call.wake is not None:
@@ -293,12 +285,10 @@ class Actor:
         self.limit.leave_line(self, now)
 
     def _start(self, call: Call, now: float) -> bool:
-        """Take worker, tokens and circuit for *call*, all of them or none."""
-        if not self._free:
-            self.limit.leave_line(self, now)
-            return self._wait(call, Cause.WORKER, math.inf, now)
+        """Take a free worker, tokens and circuit for *call*, all of them or none."""
         bucket = self.limit.bucket
-        ready = bucket.ready_at(call.cost, now)
+        cost = self._cost_of(call.candidate)
+        ready = bucket.ready_at(cost, now)
         if ready > now or not self.limit.turn_of(self):
             self.limit.stand_in_line(self)
             cause = Cause.PAUSE if bucket.held_until > now else Cause.RATE
@@ -312,7 +302,7 @@ class Actor:
             return self._wait(call, Cause.CIRCUIT, when, now)
         if self.breaker.generation != self._generation:
             self._circuit_changed(now, None)
-        call.reservation = bucket.take(call.cost, now)
+        call.reservation = bucket.take(cost, now)
         call.ticket = ticket
         self._free -= 1
         self._running.add(call)
@@ -323,6 +313,11 @@ class Actor:
             call.envelope.backoff = 0.0
         self.limit.leave_line(self, now)
         return True
+
+    def _cost_of(self, candidate: "Candidate") -> Cost:
+        # Counting the tokens of a long conversation takes longer than all the rest,
+        # so they are counted where they count: for a limit on them, or in a queue.
+        return candidate.cost if self.limit.bucket.counts_tokens else ONE_CALL
 
     def _wait(self, call: Call, cause: Cause, until: float, now: float) -> bool:
         # A call that is not in the mailbox yet keeps no clock.
@@ -383,16 +378,18 @@ class Actor:
         for call in self._mailbox.waiting():
             if call.movable:
                 self._mailbox.remove(call)
-                call.refuse(
-                    PausedError(
-                        f"the provider pauses for {seconds:.3f} s",
-                        provider=self.name,
-                        retry_after=seconds,
-                    )
-                )
+                call.refuse(refusals.paused(self, seconds))
 
     def _record(self, call: Call, outcome: Outcome, now: float) -> None:
-        self.breaker.record(call.ticket, POLICIES[outcome].verdict, now)
+        verdict = POLICIES[outcome].verdict
+        if (
+            outcome is Outcome.EXPIRED
+            and not call.progressed
+            and self._service.overdue(now - call.started)
+        ):
+            # Its caller gave up, but long after others had their answers: it hangs.
+            verdict = Verdict.FAILURE
+        self.breaker.record(call.ticket, verdict, now)
         if self.breaker.generation != self._generation:
             self._circuit_changed(now, outcome)
 
@@ -411,7 +408,7 @@ class Actor:
                 # The patient move on too where somebody else could take them.
                 if call.movable or not call.envelope.patient:
                     self._mailbox.remove(call)
-                    call.refuse(self._circuit_open(now))
+                    call.refuse(refusals.circuit_open(self, now))
 
     def _note(
         self,
@@ -436,7 +433,7 @@ class Actor:
         )
         if error is not None:
             error.provider = self.name
-        call.envelope.attempts.append(attempt)
+        call.envelope.attempts += (attempt,)
         self._ledger.record(attempt)
         if self._each:
             self._emit(AttemptEnded(attempt))
@@ -457,34 +454,13 @@ class Actor:
 
     def _check_deadline(self, call: Call, now: float) -> None:
         envelope = call.envelope
-        if envelope.deadline <= now:
-            raise self._too_late(call, now)
-        start = self.predict(call.cost, now, priority=envelope.priority)
+        deadline = envelope.deadline
+        if deadline <= now:
+            raise refusals.too_late(self, deadline, now)
+        start = self.predict(call.candidate, now, priority=envelope.priority)
         least = self._service.least
-        if start + least > envelope.deadline:
-            raise DeadlineExceededError(
-                f"the request could start in {start - now:.3f} s at the earliest and "
-                f"takes {least:.3f} s at least, but its deadline is in "
-                f"{envelope.deadline - now:.3f} s",
-                provider=self.name,
-                retry_after=start - now,
-            )
-
-    def _too_late(self, call: Call, now: float) -> DeadlineExceededError:
-        return DeadlineExceededError(
-            f"no answer can be here before the deadline, which is in "
-            f"{call.envelope.deadline - now:.3f} s; nothing was sent",
-            provider=self.name,
-        )
-
-    def _circuit_open(self, now: float) -> CircuitOpenError:
-        seconds = max(0.0, self.breaker.retry_at(now) - now)
-        return CircuitOpenError(
-            f"the circuit is open after failures; the next probe is due in "
-            f"{seconds:.3f} s (see 'breaker.open_seconds')",
-            provider=self.name,
-            retry_after=seconds,
-        )
+        if start + least > deadline:
+            raise refusals.cannot_start(self, start, least, deadline, now)
 
     # Watching and closing.
 
@@ -512,7 +488,7 @@ class Actor:
         self._aborted = True
         for call in self._mailbox.waiting():
             self._mailbox.remove(call)
-            call.refuse(BrokerClosedError("the broker closed", provider=self.name))
+            call.refuse(refusals.closed(self))
         for call in self._running:
             call.abort()
 

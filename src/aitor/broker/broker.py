@@ -4,7 +4,7 @@ The broker: one verb for applications, `await broker.submit(...)`.
 The broker routes and owns nothing while a request is in flight: its routing runs in
 the caller's task, and everything that has to be owned (queue, limit, breaker,
 connections) belongs to the actors. So one request's trip reads from top to bottom
-in `_trip`, and cancelling the caller ends it wherever it is.
+in `Delivery.deliver`, and cancelling the caller ends it wherever it is.
 """
 
 import itertools
@@ -29,7 +29,8 @@ from aitor.broker.envelope import Envelope
 from aitor.broker.ledger import Ledger
 from aitor.broker.limit import Limit
 from aitor.broker.mapping import Map
-from aitor.broker.route import Candidate, Route
+from aitor.broker.roster import Roster, by_name
+from aitor.broker.route import Model, Route
 from aitor.broker.statistics import Statistics
 from aitor.broker.submission import Submission
 from aitor.errors import (
@@ -43,9 +44,6 @@ from aitor.messages import Prompt, Reply, Request
 from aitor.providers.base import Provider
 
 __all__ = ("Broker", "Model")
-
-Model = str | Mapping[str, str] | None
-"""A model's name for the first provider asked, or names by provider."""
 
 
 class Broker:
@@ -83,15 +81,14 @@ class Broker:
         listeners: Sequence[Listener] = (),
         seed: int | None = None,
     ) -> None:
-        named = _by_name(providers)
+        named = by_name(providers)
         self._random = Random(seed)  # noqa: S311  # jitter, not secrets
         self._listeners = tuple(listeners)
         self._ledger = Ledger()
         self._cache = cache
         self._limits, self._tenants = limits or {}, tenants or {}
-        self._actors: dict[str, Actor] = {}
-        self._replaced: list[Actor] = []
-        self._failover: tuple[Actor, ...] = ()
+        self._roster = Roster(self._actor)
+        self._actors = self._roster.actors
         for name, provider in named.items():
             self.add_provider(name, provider)
         self.set_failover(failover or list(named))
@@ -141,11 +138,7 @@ class Broker:
         Raises:
             ConfigurationError: If it shares a limit that is not there.
         """
-        actor = self._actor(name, provider)
-        if name in self._actors:
-            self._replaced.append(self._actors[name])
-        self._actors[name] = actor
-        self._failover = tuple(self._actors[actor.name] for actor in self._failover)
+        self._roster.add(name, provider)
 
     def set_failover(self, names: Sequence[str]) -> None:
         """
@@ -154,7 +147,7 @@ class Broker:
         Raises:
             ConfigurationError: If a name is unknown or given twice.
         """
-        self._failover = self._sequence(names, "failover")
+        self._roster.set_failover(names)
 
     # Asking.
 
@@ -197,24 +190,19 @@ class Broker:
         """
         request = Request.of(prompt, model=_first(model), parameters=parameters)
         envelope = self._envelope(request, timeout, priority, tenant, patient=patient)
-        route = self._route(envelope, provider, model)
+        route = Route(self._roster.sequence(provider), envelope, model)
+        if self._cache is None:
+            return await self._delivery.deliver(route)
         if cache is None:
             cache = not request.parameters.get("temperature")
-        if self._cache is None or not cache:
-            return await self._deliver(route)
-        asked = [
-            identity(each.actor.provider, each.request.model)
-            for each in route.candidates
-        ]
+        if not cache:
+            return await self._delivery.deliver(route)
+        asked = [identity(one.actor.provider, one.request.model) for one in route]
         key = self._cache.key(request, [tenant, *asked])
-        deliver = partial(self._deliver, route)
+        deliver = partial(self._delivery.deliver, route)
         reply = await self._cache.reply(key, deliver, deadline=envelope.deadline)
         self._ledger.cached += reply.cached
         return reply
-
-    async def _deliver(self, route: Route) -> Reply:
-        self._delivery.submitted += 1
-        return await self._delivery.deliver(route)
 
     def submit_nowait(
         self,
@@ -244,9 +232,8 @@ class Broker:
         tasks = self._opened("submit_nowait")
         request = Request.of(prompt, model=_first(model), parameters=parameters)
         envelope = self._envelope(request, timeout, priority, tenant, patient=False)
-        route = self._route(envelope, provider, model)
-        call = self._delivery.begin(route, wait_for_room=False)
-        self._delivery.submitted += 1
+        route = Route(self._roster.sequence(provider), envelope, model)
+        call = self._delivery.begin(route)
         submission = Submission(partial(self._delivery.deliver, route, call))
         tasks.start_soon(submission.run)
         return submission
@@ -292,7 +279,7 @@ class Broker:
         opened = partial(self._opened, "map")
         opened()
         if max_in_flight is None:
-            sequence = self._sequence_for(arguments.get("provider"))
+            sequence = self._roster.sequence(arguments.get("provider"))
             max_in_flight = sum(actor.settings.workers for actor in sequence)
         submit = partial(self.submit, patient=True, **arguments)
         return Map(prompts, submit, opened, max_in_flight, ordered=ordered)
@@ -321,56 +308,6 @@ class Broker:
             sequence=next(self._count),
         )
 
-    def _route(
-        self, envelope: Envelope, provider: str | Sequence[str] | None, model: Model
-    ) -> Route:
-        request = envelope.request
-        candidates = [
-            Candidate(actor, self._addressed(request, actor, model, first=not position))
-            for position, actor in enumerate(self._sequence_for(provider))
-        ]
-        return Route(candidates, envelope)
-
-    @staticmethod
-    def _addressed(
-        request: Request, actor: Actor, model: Model, *, first: bool
-    ) -> Request:
-        """Return *request* with the model that *actor* is to be asked for."""
-        if isinstance(model, Mapping):
-            named = model.get(actor.name)
-        elif first or actor.settings.model is None:
-            return request
-        else:
-            named = None
-        if named == request.model:
-            return request
-        return Request(request.messages, named, request.parameters)
-
-    def _sequence_for(self, provider: str | Sequence[str] | None) -> Sequence[Actor]:
-        if provider is None:
-            return self._failover
-        if not isinstance(provider, str):
-            return self._sequence(provider, "provider")
-        (actor,) = self._sequence([provider], "provider")
-        if actor in self._failover:
-            return self._failover[self._failover.index(actor) :]
-        return (actor,)
-
-    def _sequence(self, names: Sequence[str], setting: str) -> tuple[Actor, ...]:
-        if not names or len(set(names)) < len(names):
-            raise ConfigurationError(
-                f"'{setting}' names each provider once and at least one, "
-                f"not {list(names)!r}"
-            )
-        for name in names:
-            if name not in self._actors:
-                known = ", ".join(self._actors)
-                raise ConfigurationError(
-                    f"'{setting}' names {name!r}, which is no provider here; "
-                    f"there are: {known}"
-                )
-        return tuple(self._actors[name] for name in names)
-
     def _actor(self, name: str, provider: Provider) -> Actor:
         limits = self._limits
         shared = provider.settings.limits
@@ -397,6 +334,20 @@ class Broker:
     def providers(self) -> tuple[str, ...]:
         """Names of the providers."""
         return tuple(self._actors)
+
+    def sequence(
+        self, provider: str | Sequence[str] | None = None
+    ) -> dict[str, Provider]:
+        """
+        Return who is asked, by name, in the order in which they are asked.
+
+        Args:
+            provider: As for `submit`.
+
+        Raises:
+            ConfigurationError: If a name is unknown or given twice.
+        """
+        return {actor.name: actor.provider for actor in self._roster.sequence(provider)}
 
     @property
     def ledger(self) -> Ledger:
@@ -474,7 +425,7 @@ class Broker:
             await self._shut_down()
 
     async def _shut_down(self) -> None:
-        actors = (*self._actors.values(), *self._replaced)
+        actors = self._roster.everybody()
         for actor in actors:
             actor.abort()
         self._delivery.abort()
@@ -504,23 +455,6 @@ class Broker:
 
 CLOSE_SECONDS = 5.0
 """How long closing connections may take at most."""
-
-
-def _by_name(
-    providers: Mapping[str, Provider] | Sequence[Provider],
-) -> dict[str, Provider]:
-    if isinstance(providers, Mapping):
-        named = dict(providers)
-    else:
-        named = {provider.kind: provider for provider in providers}
-        if len(named) < len(providers):
-            raise ConfigurationError(
-                "two providers of one kind need names: give a mapping of names "
-                "to providers"
-            )
-    if not named:
-        raise ConfigurationError("a broker needs at least one provider")
-    return named
 
 
 def _first(model: Model) -> str | None:

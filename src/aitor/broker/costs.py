@@ -5,7 +5,7 @@ What a request is expected to take from a limit, and what it took in the end.
 from aitor.broker.envelope import Call
 from aitor.broker.policy import POLICIES, Charge
 from aitor.errors import LLMError, ProviderCrashError
-from aitor.laws.bucket import NO_COST, Cost
+from aitor.laws.bucket import NO_COST, ONE_CALL, Cost
 from aitor.laws.estimate import Estimator
 from aitor.messages import Answer, Request
 from aitor.outcomes import Outcome
@@ -45,11 +45,11 @@ class Costs:
         return guess, Cost(1, guess * self._estimator.input_ratio, output)
 
     def learn(self, call: Call, answer: Answer) -> None:
-        """Learn from what *answer* says it has used."""
-        if not answer.usage.estimated:
+        """Learn from what *answer* says it has used, if it was guessed before."""
+        if call.candidate.guess and not answer.usage.estimated:
             self._estimator.learn(
                 self._provider.model_of(call.request) or "",
-                call.guess,
+                call.candidate.guess,
                 answer.usage.input_tokens,
                 answer.usage.output_tokens,
             )
@@ -60,10 +60,10 @@ class Costs:
         if charge is Charge.USED and answer is not None and not answer.usage.estimated:
             return Cost(1, answer.usage.input_tokens, answer.usage.output_tokens)
         if charge is Charge.REQUEST:
-            return Cost(1, 0, 0)
+            return ONE_CALL
         if charge is Charge.NOTHING:
             return NO_COST
-        return call.cost
+        return call.reservation.cost
 
 
 def crash_of(provider: Provider, error: Exception) -> ProviderCrashError:

@@ -3,7 +3,7 @@ The trip of one request, from its envelope to its one outcome.
 
 It runs in the task of the caller. It asks the route whom to try next, the actor to
 try, and the retry budget where trying again would burden a provider that fails; and
-it reads from top to bottom in `_trip`.
+it reads from top to bottom in `Delivery.deliver`.
 """
 
 from collections.abc import Callable
@@ -13,8 +13,9 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from aitor.broker.envelope import Call, Envelope
+from aitor.broker.refusals import nobody
 from aitor.broker.route import Candidate, Route
-from aitor.errors import BrokerClosedError, CircuitOpenError, LLMError
+from aitor.errors import BrokerClosedError, LLMError
 from aitor.events import RequestEnded
 from aitor.laws.budget import RetryBudget
 from aitor.messages import Answer, Reply
@@ -55,52 +56,54 @@ class Delivery:
         """Requests that have no outcome yet."""
         return self.submitted - self.answered - self.failed - self.cancelled
 
-    def begin(self, route: Route, *, wait_for_room: bool) -> Call:
+    def begin(self, route: Route) -> Call:
         """
-        Make the first try: put the request in a mailbox, at once.
-
-        Args:
-            route: Its candidates.
-            wait_for_room: Whether it may wait at the door of a full mailbox.
+        Put the request in a mailbox at once; `deliver` does the rest.
 
         Raises:
-            LLMError: If no mailbox takes it.
+            LLMError: If no mailbox takes it. Then it does not count as submitted.
         """
-        now = route.envelope.arrived
-        candidate = route.choose(now)
-        if candidate is None:
-            raise nobody(route, now)
-        call = candidate.call(route)
-        candidate.actor.enter(call, now, wait_for_room=wait_for_room)
+        call = self._first(route, wait_for_room=False)
+        self.submitted += 1
         return call
 
     async def deliver(self, route: Route, call: Call | None = None) -> Reply:
         """
-        Bring the request to its outcome; it was counted as submitted before.
+        Bring the request to its outcome.
 
         Args:
-            route: Its candidates.
-            call: The first try, where it is in a mailbox already.
+            route: Whom to ask.
+            call: What `begin` returned, if the request was begun.
 
         Raises:
             LLMError: With every attempt made.
         """
+        envelope = route.envelope
         outcome = Outcome.CANCELLED
+        if call is None:
+            self.submitted += 1
         try:
-            reply = await self._trip(route, call)
+            self.budget.deposit(envelope.arrived)
+            if call is None:
+                call = self._first(route, wait_for_room=True)
+            while True:
+                try:
+                    answer = await call.actor.finish(call)
+                except LLMError as error:
+                    call = await self._next(route, call, error)
+                else:
+                    outcome = Outcome.ANSWER
+                    return _reply(call.actor.name, answer, envelope)
         except LLMError as error:
-            error.attempts = tuple(route.envelope.attempts)
+            error.attempts = envelope.attempts
             outcome = error.outcome
             if not error.attempts:
                 # Nothing was awaited: a caller who asks again in a loop must not
                 # keep everybody else from running.
                 await checkpoint()
             raise
-        else:
-            outcome = Outcome.ANSWER
-            return reply
         finally:
-            self._ended(route.envelope, outcome)
+            self._ended(envelope, outcome)
 
     async def drain(self) -> None:
         """Wait until every request has its outcome."""
@@ -114,40 +117,43 @@ class Delivery:
         for scope in list(self._backing_off):
             scope.cancel()
 
-    async def _trip(self, route: Route, call: Call | None) -> Reply:
-        envelope = route.envelope
-        last: LLMError | None = None
-        self.budget.deposit(envelope.arrived)
-        if call is None:
-            call = self.begin(route, wait_for_room=True)
-        while True:
-            try:
-                answer = await call.actor.finish(call)
-            except LLMError as error:
-                now = anyio.current_time()
-                # One that was refused while it waited only asks who is sooner now.
-                if error.outcome is not Outcome.REFUSED:
-                    last = error
-                    if not route.cut(call.actor, error, now, self._random.random()):
-                        raise
-                call = await self._next(route, last, now)
-            else:
-                return _reply(call.actor.name, answer, envelope)
+    @staticmethod
+    def _first(route: Route, *, wait_for_room: bool) -> Call:
+        """Choose who is asked first and put the request in its mailbox."""
+        now = route.envelope.arrived
+        candidate = route.choose(now)
+        if candidate is None:
+            raise nobody([one.actor for one in route], now)
+        call = Call(candidate, route.envelope, movable=len(route) > 1)
+        candidate.actor.enter(call, now, wait_for_room=wait_for_room)
+        return call
 
-    async def _next(self, route: Route, last: LLMError | None, now: float) -> Call:
-        """Choose who is asked next and put the request in its mailbox."""
+    async def _next(self, route: Route, call: Call, error: LLMError) -> Call:
+        """
+        Choose who is asked after *call* and put the request in its mailbox.
+
+        Raises:
+            LLMError: If nobody is: *error*, or the last one that was no refusal.
+        """
         envelope = route.envelope
+        now = anyio.current_time()
+        # One that was refused while it waited only asks who is sooner now.
+        if error.outcome is not Outcome.REFUSED:
+            envelope.last = error
+            if not route.cut(call.actor, error, now, self._random.random()):
+                raise error
+        last = envelope.last
         while True:
             candidate = route.choose(now)
             if candidate is None:
-                raise last or nobody(route, now)
+                raise last or nobody([one.actor for one in route], now)
             if candidate.not_before > now:
                 if last is not None and candidate.not_before > envelope.deadline:
                     raise last
                 await self._back_off(envelope, candidate.not_before, now)
                 now = anyio.current_time()
             elif last is None or self._may_try(candidate, envelope, now):
-                call = candidate.call(route)
+                call = Call(candidate, envelope, movable=len(route) > 1)
                 candidate.actor.enter(call, now, wait_for_room=True)
                 return call
             elif not envelope.patient:
@@ -207,19 +213,6 @@ SHORTEST_WAIT = 0.1
 """Seconds that a patient request waits at least for the retry budget to grow."""
 
 
-def nobody(route: Route, now: float) -> CircuitOpenError:
-    """Return the error for a request that nobody may be asked."""
-    actors = [candidate.actor for candidate in route.candidates]
-    first = min(actors, key=lambda actor: actor.breaker.retry_at(now))
-    seconds = max(0.0, first.breaker.retry_at(now) - now)
-    names = ", ".join(actor.name for actor in actors)
-    return CircuitOpenError(
-        f"the circuits of all providers are open ({names}); the first, "
-        f"{first.name}, is tried again in {seconds:.3f} s",
-        retry_after=seconds,
-    )
-
-
 def _reply(provider: str, answer: Answer, envelope: Envelope) -> Reply:
     return Reply(
         text=answer.text,
@@ -227,7 +220,7 @@ def _reply(provider: str, answer: Answer, envelope: Envelope) -> Reply:
         model=answer.model,
         finish_reason=answer.finish_reason,
         usage=answer.usage,
-        attempts=tuple(envelope.attempts),
+        attempts=envelope.attempts,
         request_id=answer.request_id,
         body=answer.body,
         message=answer.message,

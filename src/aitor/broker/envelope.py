@@ -10,13 +10,13 @@ import math
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from aitor.laws.bucket import Cost, Reservation
+from aitor.laws.bucket import ONE_CALL, Reservation
 from aitor.messages import Attempt, Request, Waits
 
 if TYPE_CHECKING:
     import anyio
 
-    from aitor.broker.actor import Actor
+    from aitor.broker.route import Candidate
     from aitor.errors import LLMError
     from aitor.laws.breaker import Ticket
     from aitor.laws.order import Entry
@@ -46,6 +46,7 @@ class Envelope:
         "attempts",
         "backoff",
         "deadline",
+        "last",
         "patient",
         "priority",
         "request",
@@ -71,7 +72,8 @@ class Envelope:
         self.tenant = tenant
         self.patient = patient
         self.sequence = sequence
-        self.attempts: list[Attempt] = []
+        self.attempts: tuple[Attempt, ...] = ()
+        self.last: LLMError | None = None  # the last error that was no refusal
         self.backoff = 0.0
 
 
@@ -92,11 +94,8 @@ class Call:
     meet in `wake`: the caller waits for it, the actor sets it.
 
     Args:
-        actor: Whose it is.
+        candidate: Who is asked, and what.
         envelope: What is delivered.
-        request: The request as this provider is asked, with its model.
-        guess: The tokens it puts in, as the provider guesses them.
-        cost: What it is expected to take from the limits.
         movable: True when another provider could take the request instead.
     """
 
@@ -104,10 +103,10 @@ class Call:
         "aborted",
         "actor",
         "alarm",
+        "candidate",
         "cost",
         "entry",
         "envelope",
-        "guess",
         "mark",
         "movable",
         "progressed",
@@ -128,19 +127,15 @@ class Call:
 
     def __init__(
         self,
-        actor: "Actor",
+        candidate: "Candidate",
         envelope: Envelope,
-        request: Request,
-        guess: float,
-        cost: Cost,
         *,
         movable: bool,
     ) -> None:
-        self.actor = actor
+        self.candidate = candidate
+        self.actor = candidate.actor
         self.envelope = envelope
-        self.request = request
-        self.guess = guess
-        self.cost = cost
+        self.request = candidate.request
         self.movable = movable
         self.state = State.WAITING
         self.refusal: LLMError | None = None
@@ -149,6 +144,7 @@ class Call:
         self.progressed = False  # True once content came in
         self.aborted = False  # True once the broker closed
         # Set while waiting:
+        self.cost = ONE_CALL  # what it is expected to take
         self.entry: Entry[Call] | None = None
         self.mark: tuple[float, ...] = ()
         self.alarm = math.inf

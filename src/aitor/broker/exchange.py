@@ -37,33 +37,31 @@ async def exchange(call: Call, provider: Provider) -> Answer:
         LLMError: What the provider says.
         TypeError: The provider returned something that is no answer.
     """
+    progress = partial(_progressed, call, provider.settings)
     with anyio.CancelScope(deadline=_first_limit(call, provider.settings)) as scope:
         call.scope = scope
         if call.aborted:
             scope.cancel()
-        return await _send(call, provider)
+        try:
+            answer = await provider.complete(call.request, progress)
+        except ConnectionFailedError as error:
+            if not error.unused:
+                raise
+            # The server had closed a kept-alive connection before it can have read
+            # anything: sending again, once and at once, is the same try.
+            answer = await provider.complete(call.request, progress)
+        if not isinstance(answer, Answer):
+            raise TypeError(f"an Answer was expected, not {type(answer).__name__}")
+        return answer
     raise _cut_off(call, provider.settings)
 
 
-async def _send(call: Call, provider: Provider) -> Answer:
-    progress = partial(_progressed, call, provider.settings)
-    try:
-        answer = await provider.complete(call.request, progress)
-    except ConnectionFailedError as error:
-        if not error.unused:
-            raise
-        # The server had closed a kept-alive connection before it can have read
-        # anything: sending again, once and at once, is the same try.
-        answer = await provider.complete(call.request, progress)
-    if not isinstance(answer, Answer):
-        raise TypeError(f"an Answer was expected, not {type(answer).__name__}")
-    return answer
-
-
 def _first_limit(call: Call, settings: ProviderSettings) -> float:
-    limit = min(call.envelope.deadline, call.started + settings.timeout)
+    seconds = settings.timeout
     first = settings.first_token_timeout
-    return limit if first is None else min(limit, call.started + first)
+    if first is not None and first < seconds:
+        seconds = first
+    return min(call.envelope.deadline, call.started + seconds)
 
 
 def _progressed(call: Call, settings: ProviderSettings) -> None:

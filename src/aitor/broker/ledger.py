@@ -66,7 +66,7 @@ class _Sums:
             usage[3] += used.cache_write_tokens
             usage[4] += used.reasoning_tokens
         waited = attempt.waits
-        if waited.total:
+        if any(waited):
             waits = self.waits
             waits[0] += waited.worker
             waits[1] += waited.rate

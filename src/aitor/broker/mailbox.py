@@ -10,7 +10,7 @@ leaves, for whatever reason, frees its place before anything else can happen.
 from collections.abc import Hashable, Mapping
 
 from aitor.broker.envelope import Call
-from aitor.laws.bucket import NO_COST, Cost
+from aitor.laws.bucket import Cost
 from aitor.laws.order import FairQueue
 
 __all__ = ("Mailbox",)
@@ -31,7 +31,8 @@ class Mailbox:
             weights=dict[Hashable, float](weights.items())
         )
         self._door: dict[Call, None] = {}
-        self.cost: Cost = NO_COST
+        self._input_tokens = 0.0
+        self._output_tokens = 0.0
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -46,8 +47,20 @@ class Mailbox:
         """How many wait for a place."""
         return len(self._door)
 
+    @property
+    def cost(self) -> Cost:
+        """What those that have a place are expected to take together."""
+        return Cost(len(self._queue), self._input_tokens, self._output_tokens)
+
     def put(self, call: Call) -> None:
-        """Give *call* a place, or let it wait at the door."""
+        """
+        Give *call* a place, or let it wait at the door.
+
+        Raises:
+            LLMError: If the provider's code cannot say what it costs.
+        """
+        # Told by its own caller now, lest it fail in somebody else's task later.
+        call.cost = call.candidate.cost
         if self.full:
             self._door[call] = None
         else:
@@ -59,38 +72,48 @@ class Mailbox:
         return entry.item if entry is not None else None
 
     def take(self, call: Call) -> None:
-        """Take *call* out because it starts: its tenant had a turn."""
+        """Take *call*, which has a place, out because it starts."""
         if call.entry is not None:
+            # Its tenant had a turn.
             self._queue.take(call.entry)
-        self.remove(call)
+            self._left(call)
 
     def remove(self, call: Call) -> None:
-        """Let *call* leave, wherever it waits, and seat the next from the door."""
+        """Let *call* leave, wherever it waits."""
         if call.entry is not None:
             self._queue.remove(call.entry)
-            call.entry = None
-            self.cost -= call.cost
-            if not self._queue:
-                self.cost = NO_COST  # so that rounding never adds up
+            self._left(call)
         else:
             self._door.pop(call, None)
-        while self._door and len(self._queue) < self.size:
-            first = next(iter(self._door))
-            del self._door[first]
-            self._seat(first)
 
     def waiting(self) -> list[Call]:
         """Return everybody who waits, those at the door last."""
         return [*(entry.item for entry in self._queue), *self._door]
 
+    def _left(self, call: Call) -> None:
+        """Seat the next from the door in the place of *call*."""
+        call.entry = None
+        _, inputs, outputs = call.cost
+        self._input_tokens -= inputs
+        self._output_tokens -= outputs
+        if not self._queue:
+            # So that rounding never adds up.
+            self._input_tokens = self._output_tokens = 0.0
+        if self._door:
+            first = next(iter(self._door))
+            del self._door[first]
+            self._seat(first)
+
     def _seat(self, call: Call) -> None:
         envelope = call.envelope
+        _, inputs, outputs = call.cost
         call.entry = self._queue.push(
             call,
             priority=envelope.priority,
             tenant=envelope.tenant,
-            tokens=call.cost.input_tokens + call.cost.output_tokens,
+            tokens=inputs + outputs,
             arrived=envelope.arrived,
             sequence=envelope.sequence,
         )
-        self.cost += call.cost
+        self._input_tokens += inputs
+        self._output_tokens += outputs

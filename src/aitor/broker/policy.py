@@ -77,7 +77,8 @@ POLICIES: dict[Outcome, Policy] = {
     Outcome.CRASH: Policy(Step.OVER, Verdict.FAILURE, Charge.RESERVED),
     # Our own refusals never reach the wire; the route knows what they mean.
     Outcome.REFUSED: Policy(Step.RETRY, Verdict.IGNORED, Charge.NOTHING),
-    # The caller's choice says nothing about the provider.
+    # The caller's choice says nothing about the provider; a deadline that passed long
+    # after an answer was due is another matter, which the actor sees to.
     Outcome.CANCELLED: Policy(Step.STOP, Verdict.IGNORED, Charge.RESERVED),
     Outcome.EXPIRED: Policy(Step.STOP, Verdict.IGNORED, Charge.RESERVED),
 }

@@ -9,9 +9,12 @@ sends: the broker asks `choose` and does what it says.
 """
 
 import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import TypeAlias
 
 from aitor.broker.actor import Actor
-from aitor.broker.envelope import Call, Envelope
+from aitor.broker.envelope import Envelope
 from aitor.broker.policy import POLICIES, Step
 from aitor.errors import (
     AttemptTimeoutError,
@@ -23,7 +26,10 @@ from aitor.laws.bucket import Cost
 from aitor.messages import Request
 from aitor.outcomes import Outcome
 
-__all__ = ("Candidate", "Route")
+__all__ = ("Candidate", "Model", "Route")
+
+Model: TypeAlias = str | Mapping[str, str] | None
+"""A model's name for the first provider asked, or names by provider."""
 
 
 class Candidate:
@@ -37,9 +43,9 @@ class Candidate:
 
     __slots__ = (
         "_cost",
-        "_guess",
         "actor",
         "failures",
+        "guess",
         "left_out",
         "not_before",
         "owes",
@@ -57,31 +63,24 @@ class Candidate:
         self.silent = False  # it said nothing until its timeout
         self.owes = False  # asking it again is paid from the retry budget
         self.left_out: tuple[str, ...] = ()  # parameters it was found not to take
-        self._guess = 0.0
+        self.guess = 0.0  # its input tokens, as the provider guesses them
         self._cost: Cost | None = None
 
     @property
     def cost(self) -> Cost:
-        """What a call is expected to take; estimated when it is first needed."""
-        if self._cost is None:
-            self._guess, self._cost = self.actor.costs.expected(self.request)
-        return self._cost
+        """
+        What a call is expected to take; counted when it is first needed.
 
-    def call(self, route: "Route") -> Call:
-        """Return a try of the request of *route* at this provider."""
-        cost = self.cost
-        return Call(
-            self.actor,
-            route.envelope,
-            self.request,
-            self._guess,
-            cost,
-            movable=len(route.candidates) > 1,
-        )
+        Raises:
+            LLMError: If the provider's code cannot say.
+        """
+        if self._cost is None:
+            self.guess, self._cost = self.actor.costs.expected(self.request)
+        return self._cost
 
     def start(self, now: float, priority: int) -> float:
         """Return when a call would start, as far as can be told."""
-        predicted = self.actor.predict(self.cost, now, priority=priority)
+        predicted = self.actor.predict(self, now, priority=priority)
         return max(self.not_before, predicted)
 
 
@@ -89,16 +88,33 @@ class Route:
     """
     The candidates for one request, in the order of the failover sequence.
 
+    Each is made when it is first looked at: where the first provider is well, those
+    behind it cost nothing, however many they are.
+
     Args:
-        candidates: At least one.
+        actors: Who may be asked, at least one.
         envelope: How the request is delivered.
+        model: Which model is asked for, if the request's caller says so.
     """
 
-    __slots__ = ("candidates", "envelope")
+    __slots__ = ("_actors", "_candidates", "_looked_at", "_model", "envelope")
 
-    def __init__(self, candidates: list[Candidate], envelope: Envelope) -> None:
-        self.candidates = candidates
+    def __init__(
+        self, actors: Sequence[Actor], envelope: Envelope, model: Model
+    ) -> None:
         self.envelope = envelope
+        self._model = model
+        self._actors = actors
+        self._looked_at = 0  # how many of the actors
+        self._candidates: list[Candidate] = []  # for these, as far as still in question
+
+    def __len__(self) -> int:
+        """Return how many may still be asked."""
+        return len(self._candidates) + len(self._actors) - self._looked_at
+
+    def __iter__(self) -> Iterator[Candidate]:
+        """Iterate over who may still be asked, in the order of the sequence."""
+        return chain(self._candidates[:], self._new())
 
     def choose(self, now: float) -> Candidate | None:
         """
@@ -107,25 +123,49 @@ class Route:
         The first in order whose wait is within its own `max_queue_wait`; where all
         have to wait longer, the one that can start soonest.
         """
-        usable = self.candidates
-        if not self.envelope.patient:
-            usable = [one for one in usable if not one.actor.open(now)]
-        if len(usable) > 1:
-            # Who said nothing until its timeout is asked again only as a last resort.
-            usable = [one for one in usable if not one.silent] or usable
-        if len(usable) <= 1:
-            return usable[0] if usable else None
-        priority = self.envelope.priority
-        starts: list[tuple[float, Candidate]] = []
-        for one in sorted(usable, key=lambda one: one.failures):
-            start = one.start(now, priority)
-            latest = min(
-                now + one.actor.settings.max_queue_wait, self.envelope.deadline
-            )
+        if len(self) == 1:
+            only = next(self._by_failures())
+            return only if self._usable(only, now) else None
+        envelope = self.envelope
+        best, soonest = None, math.inf
+        for one in self._by_failures():
+            if one.silent and best is not None:
+                # Who said nothing until its timeout is the last resort.
+                break
+            if not self._usable(one, now):
+                continue
+            start = one.start(now, envelope.priority)
+            latest = min(now + one.actor.settings.max_queue_wait, envelope.deadline)
             if start <= latest and not one.actor.full:
                 return one
-            starts.append((start, one))
-        return min(starts, key=lambda pair: pair[0])[1]
+            if start < soonest or best is None:
+                best, soonest = one, start
+        return best
+
+    def _usable(self, one: Candidate, now: float) -> bool:
+        return self.envelope.patient or not one.actor.open(now)
+
+    def _by_failures(self) -> Iterator[Candidate]:
+        """Iterate over them, those without a failure first, the silent last."""
+        known = self._candidates
+        if not known:
+            return self._new()
+        failed = [one for one in known if one.failures]
+        failed.sort(key=lambda one: (one.silent, one.failures))
+        well = [one for one in known if not one.failures]
+        return chain(well, self._new(), failed)
+
+    def _new(self) -> Iterator[Candidate]:
+        """Make candidates of those not looked at yet, one by one."""
+        while self._looked_at < len(self._actors):
+            actor = self._actors[self._looked_at]
+            request = _addressed(
+                self.envelope.request, actor, self._model, first=not self._looked_at
+            )
+            self._looked_at += 1
+            candidate = Candidate(actor, request)
+            self._candidates.append(candidate)
+            yield candidate
 
     def cut(self, actor: Actor, error: LLMError, now: float, chance: float) -> bool:
         """
@@ -143,31 +183,31 @@ class Route:
         step = POLICIES[error.outcome].step
         if step is Step.STOP:
             return False
-        candidate = next(one for one in self.candidates if one.actor is actor)
+        candidate = next(one for one in self._candidates if one.actor is actor)
         if step is Step.AGAIN:
             self._learn(candidate, error)
         elif step is Step.OVER:
-            self.candidates.remove(candidate)
+            self._candidates.remove(candidate)
             if error.outcome is Outcome.TOO_LONG:
                 self._keep_larger(candidate)
         else:
             self._retry_later(candidate, error, now, chance)
-        return bool(self.candidates)
+        return len(self) > 0
 
     def _learn(self, candidate: Candidate, error: LLMError) -> None:
         # Once for each parameter: a provider that names one again did not learn.
         name = error.parameter if isinstance(error, UnsupportedParameterError) else ""
         if name in candidate.left_out:
-            self.candidates.remove(candidate)
+            self._candidates.remove(candidate)
         candidate.left_out += (name,)
 
     def _keep_larger(self, than: Candidate) -> None:
         # Only a larger window helps; where a window is unknown, asking tells.
         window = than.actor.provider.window(than.request)
         if window is not None:
-            self.candidates = [
+            self._candidates = [
                 one
-                for one in self.candidates
+                for one in self
                 if (its := one.actor.provider.window(one.request)) is None
                 or its > window
             ]
@@ -182,9 +222,9 @@ class Route:
         if not (limited and self.envelope.patient):
             candidate.retries += 1
         if candidate.retries > settings.max_retries:
-            self.candidates.remove(candidate)
+            self._candidates.remove(candidate)
             return
-        if isinstance(error, AttemptTimeoutError) and len(self.candidates) > 1:
+        if isinstance(error, AttemptTimeoutError) and len(self) > 1:
             candidate.silent = True
         if not limited:
             # A pause is kept by the actor, for everybody; this wait is our own.
@@ -192,3 +232,16 @@ class Route:
             told = min(error.retry_after or 0.0, settings.max_retry_after)
             candidate.not_before = now + max(wait, told)
             candidate.owes = True
+
+
+def _addressed(request: Request, actor: Actor, model: Model, *, first: bool) -> Request:
+    """Return *request* with the model that *actor* is to be asked for."""
+    if model is None or isinstance(model, str):
+        if first or actor.settings.model is None:
+            return request
+        named = None
+    else:
+        named = model.get(actor.name)
+    if named == request.model:
+        return request
+    return Request(request.messages, named, request.parameters)

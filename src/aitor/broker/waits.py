@@ -59,10 +59,14 @@ class WaitClock:
         """Return what was waited for since *mark*; an empty one for nothing."""
         if not mark:
             return Waits(backoff=backoff)
-        worker, rate, pause, circuit = (
-            after - before for after, before in zip(self.mark(now), mark, strict=True)
+        worker, rate, pause, circuit = self.mark(now)
+        return Waits(
+            worker - mark[Cause.WORKER],
+            rate - mark[Cause.RATE],
+            pause - mark[Cause.PAUSE],
+            circuit - mark[Cause.CIRCUIT],
+            backoff,
         )
-        return Waits(worker, rate, pause, circuit, backoff)
 
     def _add(self, now: float) -> None:
         if self._since < now:

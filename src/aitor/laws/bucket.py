@@ -30,7 +30,15 @@ from typing import NamedTuple
 from aitor.laws.pace import Pace
 from aitor.laws.window import Amounts, Slot, Window
 
-__all__ = ("DIMENSIONS", "NO_COST", "Cost", "Level", "Reservation", "TokenBucket")
+__all__ = (
+    "DIMENSIONS",
+    "NO_COST",
+    "ONE_CALL",
+    "Cost",
+    "Level",
+    "Reservation",
+    "TokenBucket",
+)
 
 DIMENSIONS = ("requests", "tokens", "input_tokens", "output_tokens")
 """What can be limited; `tokens` are those of both kinds together."""
@@ -65,6 +73,7 @@ class Cost(NamedTuple):
 
 
 NO_COST = Cost(0, 0, 0)
+ONE_CALL = Cost(1, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +140,12 @@ class TokenBucket:
         "_slow_factor",
         "_slow_until",
         "_window",
+        "counts_tokens",
         "held_until",
     )
+
+    counts_tokens: bool
+    """Whether tokens are limited at all, not only calls."""
 
     held_until: float
     """When the last hold ends or ended."""
@@ -151,6 +164,7 @@ class TokenBucket:
         self._configured: dict[str, float] = {}
         self._paces: dict[str, Pace] = {}
         self._window = Window()
+        self.counts_tokens = False
         limits = (
             requests_per_minute,
             tokens_per_minute,
@@ -378,6 +392,7 @@ class TokenBucket:
     def _add_pace(self, dimension: str, limit: float) -> Pace:
         pace = Pace(DIMENSIONS.index(dimension), limit, self._burst)
         self._paces[dimension] = pace
+        self.counts_tokens = self.counts_tokens or dimension != "requests"
         self._window.watch(pace.dimension)
         return pace
 

@@ -115,25 +115,28 @@ class ServiceTime:
 
     Attributes:
         mean: The moving average.
+        least: What hardly any call falls below: the mean less twice the deviation.
+            Zero where calls differ much, so whoever relies on it gives up only what
+            is all but certain to be too late.
     """
 
-    __slots__ = ("_deviation", "mean")
+    __slots__ = ("_deviation", "least", "mean")
 
     mean: float
+    least: float
 
     def __init__(self) -> None:
         self.mean = 0.0
+        self.least = 0.0
         self._deviation = 0.0
 
-    @property
-    def least(self) -> float:
+    def overdue(self, seconds: float) -> bool:
         """
-        What hardly any call falls below: the mean less twice the deviation.
+        Whether *seconds* are more than twice what hardly any call exceeds.
 
-        Zero where calls differ much, so whoever relies on it gives up only what is all
-        but certain to be too late.
+        Never before the first call has ended: then nothing is usual yet.
         """
-        return max(0.0, self.mean - 2 * self._deviation)
+        return 0.0 < 2 * (self.mean + 2 * self._deviation) < seconds
 
     def observe(self, seconds: float) -> None:
         """Learn that a call took *seconds*."""
@@ -144,3 +147,4 @@ class ServiceTime:
         error = seconds - self.mean
         self._deviation += (abs(error) - self._deviation) * DEVIATION_GAIN
         self.mean += error * MEAN_GAIN
+        self.least = max(0.0, self.mean - 2 * self._deviation)

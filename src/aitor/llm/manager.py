@@ -260,8 +260,8 @@ class LLMManager:
         messages = self._messages(messages)
         asked = provider_name or self.default_provider
         native = all(
-            isinstance(actor.provider, HTTPProvider)
-            for actor in self.broker._sequence_for(asked)
+            isinstance(provider, HTTPProvider)
+            for provider in self.broker.sequence(asked).values()
         )
         if native:
             form = Format.of(response_format)

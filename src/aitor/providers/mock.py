@@ -9,7 +9,6 @@ from copy import copy
 from typing import Annotated, Any
 
 import anyio
-from anyio.lowlevel import checkpoint
 from pydantic import ConfigDict, Field, field_validator
 
 from aitor.messages import Answer, Request, Usage
@@ -44,10 +43,11 @@ class MockSettings(ProviderSettings):
     # Nothing is scarce behind a mock: what it is to wait for has to be asked for.
     workers: Count = 1_000
 
-    responses: Mapping[str, Any] = Field(default_factory=dict)
-    default_response: str = "I understand."
+    # Prompts and answers are private, also those that are pretended.
+    responses: Mapping[str, Any] = Field(default_factory=dict, repr=False)
+    default_response: str = Field("I understand.", repr=False)
     delay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    script: Sequence[str | Exception] = ()
+    script: Sequence[str | Exception] = Field((), repr=False)
     fail: Exception | None = None
     record: bool = False
 
@@ -108,10 +108,7 @@ class MockProvider(Provider):
             self.requests.append(request)
         # Chosen before the wait, so that the script goes by the order of the calls.
         outcome = self._script.pop() if self._script else self._fail
-        if self._delay:
-            await anyio.sleep(self._delay)
-        else:
-            await checkpoint()
+        await anyio.sleep(self._delay)
         if isinstance(outcome, Exception):
             # A copy: an exception gathers the traces of all who raise it.
             raise copy(outcome)

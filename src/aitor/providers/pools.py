@@ -25,17 +25,21 @@ class Line:
 
     Args:
         wire: The pool.
+        lines: Where it belongs.
     """
 
-    __slots__ = ("exchanges", "wire")
+    __slots__ = ("exchanges", "lines", "wire")
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, lines: "_Lines") -> None:
         self.wire = wire
+        self.lines = lines
         self.exchanges = 0
         """Calls on it at this moment."""
 
 
 class _Lines:
+    """The pools of one run of an event loop."""
+
     __slots__ = ("current", "retired")
 
     def __init__(self) -> None:
@@ -59,16 +63,16 @@ class Pools:
         """Return the current pool, which is to be given back."""
         lines = self._lines()
         if lines.current is None:
-            lines.current = Line(self._open())
+            lines.current = Line(self._open(), lines)
         lines.current.exchanges += 1
         return lines.current
 
     async def give_back(self, line: Line) -> None:
         """Give back what was taken; the last one on a retired pool closes it."""
         line.exchanges -= 1
-        lines = self._lines()
-        if lines.retired:
-            await self._close([old for old in lines.retired if not old.exchanges])
+        retired = line.lines.retired
+        if retired:
+            await _close([old for old in retired if not old.exchanges], retired)
 
     def retire(self) -> None:
         """Let the next call open a new pool; those on the old one keep it."""
@@ -80,16 +84,8 @@ class Pools:
     async def aclose(self) -> None:
         """Close every pool of this loop; closing twice does nothing."""
         self.retire()
-        await self._close(self._lines().retired[:])
-
-    async def _close(self, lines: list[Line]) -> None:
         retired = self._lines().retired
-        for line in lines:
-            # Removed first, so that nobody else closes it meanwhile.
-            retired.remove(line)
-        with anyio.move_on_after(PATIENCE, shield=True):
-            for line in lines:
-                await line.wire.aclose()
+        await _close(retired[:], retired)
 
     def _lines(self) -> _Lines:
         try:
@@ -98,3 +94,13 @@ class Pools:
             lines = _Lines()
             self._runs.set(lines)
             return lines
+
+
+async def _close(lines: list[Line], retired: list[Line]) -> None:
+    """Close *lines*, some of the *retired*."""
+    for line in lines:
+        # Removed first, so that nobody else closes it meanwhile.
+        retired.remove(line)
+    with anyio.move_on_after(PATIENCE, shield=True):
+        for line in lines:
+            await line.wire.aclose()

@@ -1,0 +1,105 @@
+"""
+The providers of a broker, by name, and the order in which they are asked.
+
+A name given in a call begins the sequence there: whoever stands before it is left
+out, and whoever stands behind it still takes over. Names that are not known are told
+with those that are, since most of them are typing errors.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from aitor.broker.actor import Actor
+from aitor.errors import ConfigurationError
+from aitor.providers.base import Provider
+
+__all__ = ("Roster", "by_name")
+
+
+class Roster:
+    """
+    Knows every actor.
+
+    Args:
+        make: Makes the actor for a provider of this name.
+    """
+
+    def __init__(self, make: Callable[[str, Provider], Actor]) -> None:
+        self.actors: dict[str, Actor] = {}
+        self.failover: tuple[Actor, ...] = ()
+        self._make = make
+        self._replaced: list[Actor] = []
+
+    def add(self, name: str, provider: Provider) -> None:
+        """Add *provider*, or put it in the place of the one called *name*."""
+        actor = self._make(name, provider)
+        if name in self.actors:
+            self._replaced.append(self.actors[name])
+        self.actors[name] = actor
+        self.failover = tuple(self.actors[one.name] for one in self.failover)
+
+    def set_failover(self, names: Sequence[str]) -> None:
+        """
+        Ask in the order of *names* from now on.
+
+        Raises:
+            ConfigurationError: If a name is unknown or given twice.
+        """
+        self.failover = self._named(names, "failover")
+
+    def sequence(self, provider: str | Sequence[str] | None) -> Sequence[Actor]:
+        """
+        Return who is asked, in order; see `Broker.submit` for *provider*.
+
+        Raises:
+            ConfigurationError: If a name is unknown or given twice.
+        """
+        if provider is None:
+            return self.failover
+        if not isinstance(provider, str):
+            return self._named(provider, "provider")
+        (actor,) = self._named([provider], "provider")
+        if actor in self.failover:
+            return self.failover[self.failover.index(actor) :]
+        return (actor,)
+
+    def everybody(self) -> list[Actor]:
+        """Return all actors, those that were replaced as well."""
+        return [*self.actors.values(), *self._replaced]
+
+    def _named(self, names: Sequence[str], setting: str) -> tuple[Actor, ...]:
+        if not names or len(set(names)) < len(names):
+            raise ConfigurationError(
+                f"'{setting}' names each provider once and at least one, "
+                f"not {list(names)!r}"
+            )
+        for name in names:
+            if name not in self.actors:
+                known = ", ".join(self.actors)
+                raise ConfigurationError(
+                    f"'{setting}' names {name!r}, which is no provider here; "
+                    f"there are: {known}"
+                )
+        return tuple(self.actors[name] for name in names)
+
+
+def by_name(
+    providers: Mapping[str, Provider] | Sequence[Provider],
+) -> dict[str, Provider]:
+    """
+    Return *providers* by their names; those without go by their kind.
+
+    Raises:
+        ConfigurationError: If there is none, or two have one name.
+    """
+    if isinstance(providers, Mapping):
+        named = dict(providers)
+    else:
+        named = {provider.kind: provider for provider in providers}
+        if len(named) < len(providers):
+            raise ConfigurationError(
+                "two providers of one kind need names: give a mapping of names "
+                "to providers"
+            )
+    if not named:
+        raise ConfigurationError("a broker needs at least one provider")
+    return named
