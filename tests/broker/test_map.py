@@ -167,3 +167,40 @@ async def test_two_streams_at_once_keep_apart() -> None:
             tasks.start_soon(run, "b")
     assert sorted(seen["a"]) == sorted(f"a{n}" for n in range(30))
     assert sorted(seen["b"]) == sorted(f"b{n}" for n in range(30))
+
+
+@pytest.mark.parametrize("open_seconds", [0.5, 1.5, 3.0])
+async def test_a_dead_provider_keeps_nothing_from_one_that_is_well(
+    open_seconds: float,
+) -> None:
+    """Nobody waits for a circuit while somebody else could have taken the request."""
+    dead = ScriptedProvider(
+        ServerError("down"), workers=32, breaker={"open_seconds": open_seconds}
+    )
+    well = ScriptedProvider(Slow(0.5, "ok"), workers=32)
+    async with Broker({"dead": dead, "well": well}) as broker:
+        begin = anyio.current_time()
+        results = [result async for result in broker.map(["x"] * 3_200)]
+    assert all(result.reply is not None for result in results)
+    assert anyio.current_time() - begin <= 3_200 / 64 * 1.03
+
+
+async def test_a_provider_that_comes_back_slowly_keeps_nothing_from_the_other() -> None:
+    """While it is let only a few calls at a time, the rest go where there is room."""
+
+    async def answer(_: Request) -> Answer:
+        if anyio.current_time() < begin + 10.0:
+            raise ServerError("down")
+        await anyio.sleep(2.0)
+        return Answer("ok", "scripted", "stop", Usage(1, 1))
+
+    back = ScriptedProvider(lambda _: answer, workers=32, breaker={"open_seconds": 1.0})
+    well = ScriptedProvider(Slow(2.0, "ok"), workers=64)
+    async with Broker({"back": back, "well": well}) as broker:
+        begin = anyio.current_time()
+        prompts = ["x"] * 2_560
+        results = [one async for one in broker.map(prompts, max_in_flight=160)]
+    assert all(result.reply is not None for result in results)
+    in_use = sum(sent.ended - sent.started for sent in well.sent if sent.ended)
+    seconds = anyio.current_time() - begin
+    assert in_use / (64 * seconds) >= 0.95

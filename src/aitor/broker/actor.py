@@ -149,10 +149,11 @@ class Actor:
         ahead = self._mailbox.cost if waiting and priority <= 0 else NO_COST
         start = self.limit.bucket.ready_at(self._cost_of(candidate), now, ahead)
         start = max(start, self.breaker.retry_at(now))
-        if not self._free:
+        # A provider that has just come back takes fewer calls at once.
+        most = min(self.settings.workers, self.breaker.most_in_flight)
+        if len(self._running) >= most:
             turns = (waiting if priority <= 0 else 0) + 1
-            busy = turns * self._service.mean / self.settings.workers
-            start = max(start, now + busy)
+            start = max(start, now + turns * self._service.mean / most)
         return start
 
     def enter(self, call: Call, now: float, *, wait_for_room: bool) -> None:

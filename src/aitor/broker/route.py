@@ -120,8 +120,8 @@ class Route:
         """
         Return whom to ask next, or None when nobody is left.
 
-        The first in order whose wait is within its own `max_queue_wait`; where all
-        have to wait longer, the one that can start soonest.
+        The first in order whose circuit lets calls through and whose wait is within
+        its own `max_queue_wait`; without such a one, who can start soonest.
         """
         if len(self) == 1:
             only = next(self._by_failures())
@@ -136,7 +136,7 @@ class Route:
                 continue
             start = one.start(now, envelope.priority)
             latest = min(now + one.actor.settings.max_queue_wait, envelope.deadline)
-            if start <= latest and not one.actor.full:
+            if start <= latest and not one.actor.full and not one.actor.open(now):
                 return one
             if start < soonest or best is None:
                 best, soonest = one, start

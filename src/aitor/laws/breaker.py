@@ -193,6 +193,11 @@ class CircuitBreaker:
         self._probing[probe] = now + self._probe_seconds
         return probe
 
+    @property
+    def most_in_flight(self) -> float:
+        """The most calls that it lets be in flight; infinity while all is well."""
+        return self._limit or self._probes
+
     def record(self, ticket: Ticket, verdict: Verdict, now: float) -> None:
         """Take *ticket* back with the *verdict* on how its call ended."""
         if ticket.generation != self.generation:
