@@ -1,7 +1,9 @@
 """What of a configuration can change an answer, and what cannot."""
 
+from typing import Any
+
 from aitor.batch.identity import identity
-from aitor.providers import AnthropicProvider, OpenAIProvider, Provider
+from aitor.providers import AnthropicProvider, MockProvider, OpenAIProvider, Provider
 
 
 def test_what_can_change_an_answer_is_part_of_it() -> None:
@@ -52,3 +54,21 @@ def test_how_requests_travel_is_not() -> None:
         breaker={"failures": 1},
     )
     assert identity({"a": plain}, ["a"]) == identity({"a": other}, ["a"])
+
+
+def test_parameters_and_rules_are() -> None:
+    """A seed, an effort, or what is left out of a request makes another answer."""
+
+    def told(**settings: Any) -> dict[str, Any]:
+        provider = OpenAIProvider(api_key="k", model="m", **settings)
+        return identity({"a": provider}, ["a"])
+
+    assert told(parameters={"seed": 1}) != told()
+    assert told(parameters={"seed": 1}) != told(parameters={"seed": 2})
+    assert told(rules={"m": {"sampling": "never"}}) != told()
+
+
+def test_what_json_has_no_word_for_is_told_by_its_kind() -> None:
+    """A provider's own settings may hold anything, and a batch goes on all the same."""
+    provider = MockProvider(script=[ValueError("boom"), "yes"])
+    assert provider.identity["script"] == ["ValueError", "yes"]

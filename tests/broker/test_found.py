@@ -6,6 +6,8 @@ A mark goes when its fault is mended; the tests stay.
 
 import contextlib
 from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -22,9 +24,10 @@ from aitor.errors import (
     RateLimitError,
     ServerError,
 )
+from aitor.laws.bucket import Cost
 from aitor.messages import Answer, Request, Usage
 from aitor.providers.settings import LimitSettings
-from aitor.testing.scripted import Hang, ScriptedProvider, Slow
+from aitor.testing.scripted import Hang, ScriptedProvider, Slow, Step
 
 pytestmark = pytest.mark.anyio
 
@@ -295,3 +298,62 @@ async def test_without_a_retry_delay_a_pause_of_unknown_length_is_still_one() ->
     begin = anyio.current_time()
     await broker.submit("x", patient=True)
     assert anyio.current_time() - begin > 1.0
+
+
+async def test_a_newcomer_may_make_somebody_else_the_first() -> None:
+    """Fairness may put it before one in front, and so a third before both."""
+
+    class Sized(ScriptedProvider):
+        def guess_input(self, request: Request) -> float:
+            return float(request.messages[0]["content"])
+
+    provider = Sized("ok", workers=9, tokens_per_minute=20_000)
+    begin = anyio.current_time()
+
+    async def ask(tokens: int, at: float, **delivery: Any) -> None:
+        await anyio.sleep_until(begin + at)
+        await broker.submit(str(tokens), **delivery)
+
+    async with Broker([provider]) as broker, anyio.create_task_group() as tasks:
+        tasks.start_soon(ask, 10, 0.0)
+        # This one has to save up for a minute and more.
+        tasks.start_soon(partial(ask, 50_000, 1.0, priority=1))
+        tasks.start_soon(ask, 10, 2.0)
+        tasks.start_soon(partial(ask, 10, 35.0, priority=1, tenant="red"))
+    assert [sent.started - begin for sent in provider.sent][:3] == [0.0, 35.0, 35.0]
+
+
+async def test_what_was_kept_for_later_is_gone_when_an_outage_ends() -> None:
+    """Else the first second after it would carry a burst on top of the steady rate."""
+    script: list[Step] = [*[ServerError("down")] * 5, "ok"]
+    provider = ScriptedProvider(
+        script, requests_per_minute=600, burst=0.1, max_retries=0
+    )
+    async with Broker([provider]) as broker:
+        for _ in range(5):
+            with pytest.raises(ServerError):
+                await broker.submit("x")
+        await anyio.sleep(60.0)
+        await broker.submit("the probe")
+        begin = anyio.current_time()
+        async with anyio.create_task_group() as tasks:
+            for _ in range(40):
+                tasks.start_soon(broker.submit, "x")
+    at_once = [one for one in provider.sent if begin < one.started <= begin + 1.0]
+    assert 9 <= len(at_once) <= 10
+
+
+def test_what_a_large_request_has_saved_up_stays_its_own() -> None:
+    """An outage that ends takes only what nobody waited for."""
+    limit = Limit("l", LimitSettings(tokens_per_minute=600))
+    large = Cost(1, 500, 0)
+    limit.bucket.take(Cost(1, 6, 0), 0.0)
+    ready = limit.bucket.ready_at(large, 1.0)
+    limit.stand_in_line(Nobody())
+    limit.calm_down(40.0)
+    assert limit.bucket.ready_at(large, 40.0) == pytest.approx(ready)
+
+
+class Nobody:
+    def look_again(self, now: float) -> None:
+        """Have nothing to start."""

@@ -4,12 +4,15 @@ import math
 from collections import Counter
 from collections.abc import Hashable
 from random import Random
+from typing import Generic, TypeVar
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aitor.laws.order import Entry, FairQueue
+
+T = TypeVar("T")
 
 
 def emptied(queue: FairQueue[str]) -> list[str]:
@@ -317,16 +320,16 @@ def test_a_weight_that_is_none_is_refused_by_tenant(weight: float) -> None:
 # Against a list that is searched anew each time.
 
 
-class Naive:
+class Naive(Generic[T]):
     """The documented order, by looking at everything."""
 
     def __init__(self, aging: float) -> None:
         self.aging = aging
-        self.waiting: list[Entry[int]] = []
+        self.waiting: list[Entry[T]] = []
         self.clock: dict[int, float] = {}
         self.start: dict[tuple[int, Hashable], float] = {}
 
-    def push(self, entry: Entry[int]) -> None:
+    def push(self, entry: Entry[T]) -> None:
         flow = (entry.priority, entry.tenant)
         if not any(one.priority == entry.priority for one in self.waiting):
             self.clock[entry.priority] = 0.0
@@ -334,24 +337,24 @@ class Naive:
             self.start[flow] = self.clock[entry.priority]
         self.waiting.append(entry)
 
-    def tag(self, entry: Entry[int]) -> float:
+    def tag(self, entry: Entry[T]) -> float:
         return self.start[entry.priority, entry.tenant] + max(entry.tokens, 1.0)
 
-    def fronts(self) -> dict[int, Entry[int]]:
-        heads: dict[tuple[int, Hashable], Entry[int]] = {}
+    def fronts(self) -> dict[int, Entry[T]]:
+        heads: dict[tuple[int, Hashable], Entry[T]] = {}
         for entry in sorted(self.waiting, key=lambda one: (one.arrived, one.sequence)):
             heads.setdefault((entry.priority, entry.tenant), entry)
-        fronts: dict[int, Entry[int]] = {}
+        fronts: dict[int, Entry[T]] = {}
         for entry in heads.values():
             front = fronts.get(entry.priority)
             if front is None or self.rank(entry) < self.rank(front):
                 fronts[entry.priority] = entry
         return fronts
 
-    def rank(self, entry: Entry[int]) -> tuple[float, float, int]:
+    def rank(self, entry: Entry[T]) -> tuple[float, float, int]:
         return self.tag(entry), entry.arrived, entry.sequence
 
-    def next(self) -> Entry[int] | None:
+    def next(self) -> Entry[T] | None:
         return min(
             self.fronts().values(),
             key=lambda one: (
@@ -362,7 +365,7 @@ class Naive:
             default=None,
         )
 
-    def take(self, entry: Entry[int]) -> None:
+    def take(self, entry: Entry[T]) -> None:
         # Whoever is served had a turn; whoever leaves by itself had none.
         if entry is self.fronts()[entry.priority]:
             tag = self.tag(entry)
@@ -370,7 +373,7 @@ class Naive:
             self.clock[entry.priority] = max(self.clock[entry.priority], tag)
         self.waiting.remove(entry)
 
-    def remove(self, entry: Entry[int]) -> None:
+    def remove(self, entry: Entry[T]) -> None:
         self.waiting.remove(entry)
 
 
@@ -395,7 +398,8 @@ steps = st.lists(
 @given(steps)
 def test_the_order_is_the_documented_one(script: list[tuple[object, ...]]) -> None:
     queue: FairQueue[int] = FairQueue(aging=10.0)
-    naive, left = Naive(10.0), []
+    naive: Naive[int] = Naive(10.0)
+    left = []
     for step in script:
         match step:
             case ("push", int(priority), str(tenant), float(tokens), float(arrived)):

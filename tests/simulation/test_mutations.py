@@ -13,6 +13,7 @@ from aitor.broker.mailbox import Mailbox
 from aitor.laws.breaker import CircuitBreaker
 from aitor.laws.bucket import TokenBucket
 from aitor.laws.budget import RetryBudget
+from aitor.laws.pace import Pace
 from aitor.testing.simulator import Phase, Plan, Script, check, run, shrink
 from aitor.testing.simulator.__main__ import main
 
@@ -72,6 +73,16 @@ def limits_are_forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(TokenBucket, "_schedule", lambda *_: -1e9)
 
 
+def all_of_a_limit_may_go_at_once(patch: pytest.MonkeyPatch) -> None:
+    set_limit = Pace.set_limit
+
+    def set_limit_and_burst(pace: Pace, limit: float) -> None:
+        set_limit(pace, limit)
+        pace.burst = limit
+
+    patch.setattr(Pace, "set_limit", set_limit_and_burst)
+
+
 def circuits_let_probes_through_at_once(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(CircuitBreaker, "retry_at", lambda _, now: now)
 
@@ -118,7 +129,8 @@ Mutation = Callable[[pytest.MonkeyPatch], Any]
 MUTATIONS: dict[Mutation, set[int]] = {
     nobody_waits_at_the_door: {9},
     pauses_are_forgotten: {19},
-    limits_are_forgotten: {16},
+    limits_are_forgotten: {16, 17},
+    all_of_a_limit_may_go_at_once: {17},
     circuits_let_probes_through_at_once: {24, 29},
     nobody_looks_again: {21},
     retries_are_free: {33},

@@ -68,6 +68,21 @@ A_TURN_THAT_NOBODY_TAKES = Script(
     ),
 )
 
+A_NEWCOMER_THAT_CHANGES_WHO_IS_FIRST = Script(
+    seed=301794,
+    providers={"a": {"latency": 0.2, "limits": "a", "workers": 2, "queue_size": 500}},
+    limits={"a": {"requests_per_minute": 6_000, "tokens_per_minute": 20_000}},
+    plans=(
+        Plan(0, 0.0),
+        Plan(1, 1.0, priority=1, input_tokens=50_000),
+        Plan(2, 2.0),
+        # Fairness puts it before the large one, and so the second before both.
+        Plan(3, 35.0, priority=1, tenant="red"),
+        Plan(4, 36.0),
+        Plan(5, 37.0),
+    ),
+)
+
 SCRIPTS = {
     name.lower(): script
     for name, script in dict(globals()).items()

@@ -183,8 +183,10 @@ class Actor:
             raise refusals.mailbox_full(self)
         call.mark = self._clock.mark(now)
         call.wake = anyio.Event()
+        head = self._mailbox.head()
         self._mailbox.put(call)
-        if self._mailbox.head() is call:
+        # By fairness a newcomer may put somebody else before all others.
+        if self._mailbox.head() is not head:
             self._dispatch(now)
 
     async def finish(self, call: Call) -> Answer:
@@ -404,6 +406,9 @@ class Actor:
                     self.name, old.value, self._circuit.value, retry_in, cause
                 )
             )
+        if self._circuit is CircuitState.CLOSED:
+            # What was not used while it was down may not come on top now.
+            self.limit.calm_down(now)
         if self._circuit is CircuitState.OPEN:
             for call in self._mailbox.waiting():
                 # The patient move on too where somebody else could take them.

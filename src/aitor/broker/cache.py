@@ -214,11 +214,9 @@ def identity(provider: Provider, model: str | None) -> list[Any]:
         provider: Who is asked.
         model: The model that the request asks of it, if it names one.
     """
-    settings = provider.settings
     return [
         provider.kind,
         provider.name,
-        model or settings.model,
-        getattr(settings, "base_url", None),
-        getattr(settings, "defaults", None),
+        model or provider.settings.model,
+        provider.identity,
     ]

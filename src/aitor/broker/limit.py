@@ -56,8 +56,7 @@ class Limit:
 
     def stand_in_line(self, sharer: Sharer) -> None:
         """Keep *sharer*'s place until it leaves the line."""
-        if len(self._sharers) > 1:
-            self._line[sharer] = None
+        self._line[sharer] = None
 
     def leave_line(self, sharer: Sharer, now: float) -> None:
         """Give up *sharer*'s place, and let the next in line look again."""
@@ -65,6 +64,16 @@ class Limit:
             del self._line[sharer]
             if self._line:
                 next(iter(self._line)).look_again(now)
+
+    def calm_down(self, now: float) -> None:
+        """
+        Let nothing go at once that was kept for later: an outage has ended.
+
+        Where somebody waits for tokens none is kept, and what a large request has
+        saved up stays its own.
+        """
+        if not self._line:
+            self.bucket.drop_burst(now)
 
     def look_again(self, now: float) -> None:
         """Let everybody look whether somebody may start; something was given back."""

@@ -290,6 +290,13 @@ class TokenBucket:
         """Start nothing before *time*; the latest of all such times counts."""
         self.held_until = max(self.held_until, time)
 
+    def drop_burst(self, now: float) -> None:
+        """Keep nothing for later: from *now* on tokens come evenly."""
+        elapsed = self._elapsed(now)
+        for pace in self._paces.values():
+            pace.set_level(min(pace.available(elapsed), 0.0), elapsed)
+        self._asked = None
+
     def slow_down(self, factor: float, until: float) -> None:
         """
         Multiply the pace by *factor*, from the last start until *until*.

@@ -7,12 +7,13 @@ calls `complete` once for each attempt and cancels it when a time limit passes.
 """
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any, ClassVar, NoReturn, TypeAlias
 
 from aitor.events import ParameterDropped
 from aitor.messages import Answer, Message, Request
-from aitor.providers.settings import ProviderSettings, load
+from aitor.providers.settings import ProviderSettings, answering, load
 
 __all__ = ("Progress", "Provider", "guess_tokens")
 
@@ -51,6 +52,11 @@ class Provider(abc.ABC):
 
     def __init__(self, **settings: Any) -> None:
         self.settings = load(self.Settings, settings)
+
+    @cached_property
+    def identity(self) -> Mapping[str, Any]:
+        """What of the settings can change an answer, by name; no key is among it."""
+        return answering(self.settings)
 
     def model_of(self, request: Request) -> str | None:
         """Return the model that *request* would be asked of."""

@@ -32,6 +32,7 @@ __all__ = (
     "HTTPSettings",
     "ProviderSettings",
     "Settings",
+    "answering",
     "load",
     "sendable_key",
 )
@@ -270,6 +271,34 @@ NAMED_PARAMETERS = (
     "frequency_penalty",
     "presence_penalty",
 )
+
+ANSWER = {
+    "model",
+    "base_url",
+    "on_unsupported",
+    "rules",
+    "parameters",
+    *NAMED_PARAMETERS,
+}
+"""What can change an answer, of the settings that all share; all that one adds can."""
+
+DELIVERY = {*ProviderSettings.model_fields, *HTTPSettings.model_fields} - ANSWER
+
+
+def answering(settings: ProviderSettings) -> dict[str, Any]:
+    """
+    Return by name those of *settings* that can change an answer, in words of JSON.
+
+    How requests travel is left out: the key, workers, limits, timeouts.
+    """
+    return settings.model_dump(
+        mode="json",
+        exclude=DELIVERY,
+        exclude_defaults=True,
+        fallback=lambda value: type(value).__qualname__,
+    )
+
+
 OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 """Names that the limit of the answer's length has in one API or the other."""
 

@@ -8,7 +8,7 @@ the run does, since a broker must not only survive them but also recover.
 
 `python -m aitor.testing.simulator --seeds 0:1000 --requests 2000` runs many seeds.
 The same seed gives the same history, line for line, on the same version of trio; that
-needs two private switches of trio's (see `world`).
+needs two private switches of trio's (see `aitor.testing.virtual`).
 """
 
 from aitor.testing.simulator.checkers import CHECKERS, RULES, Violation, check
@@ -22,7 +22,8 @@ from aitor.testing.simulator.script import (
     make_script,
 )
 from aitor.testing.simulator.shrink import shrink
-from aitor.testing.simulator.world import RunawayError, run
+from aitor.testing.simulator.watchdog import RunawayError
+from aitor.testing.simulator.world import run
 
 __all__ = (
     "CHECKERS",

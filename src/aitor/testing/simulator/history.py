@@ -9,7 +9,7 @@ one and the same time has an order.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias, TypeVar
 
@@ -28,12 +28,14 @@ __all__ = (
     "Finished",
     "History",
     "Judged",
+    "Leapt",
     "Line",
     "Paused",
     "Phased",
     "Sent",
     "Settled",
     "Startable",
+    "Struck",
     "Stuck",
     "Submitted",
     "Taken",
@@ -152,6 +154,15 @@ class Sent(NamedTuple):
     call: int
 
 
+class Struck(NamedTuple):
+    """A fault struck a call on the wire."""
+
+    time: float
+    provider: str
+    id: int
+    kind: str
+
+
 class Ended(NamedTuple):
     """
     A call left the wire.
@@ -208,6 +219,13 @@ class Phased(NamedTuple):
     begins: bool
 
 
+class Leapt(NamedTuple):
+    """The clock went on from *since* and nothing ran, as when a computer sleeps."""
+
+    time: float
+    since: float
+
+
 class Closing(NamedTuple):
     """Somebody closes the broker."""
 
@@ -249,11 +267,13 @@ Line: TypeAlias = (
     | Taken
     | Settled
     | Sent
+    | Struck
     | Ended
     | Circuit
     | Paused
     | Startable
     | Phased
+    | Leapt
     | Closing
     | Closed
     | Stuck
@@ -276,15 +296,19 @@ class History:
         lines: In order.
     """
 
-    providers: Mapping[str, ProviderSettings]
-    limits: Mapping[str, LimitSettings]
-    limit_of: Mapping[str, str]
+    providers: dict[str, ProviderSettings]
+    limits: dict[str, LimitSettings]
+    limit_of: dict[str, str]
     retry_ratio: float = 0.2
     lines: list[Line] = field(default_factory=list)
 
     def of(self, kind: type[L]) -> Iterator[L]:
         """Iterate over the lines of one *kind*."""
         return (line for line in self.lines if type(line) is kind)
+
+    def among(self, *kinds: type[Line]) -> list[Line]:
+        """Return the lines of several *kinds*, in order."""
+        return [line for line in self.lines if type(line) in kinds]
 
     def digest(self) -> str:
         """Return a hash of every line: two runs with the same one are the same."""

@@ -54,6 +54,7 @@ class Fate(NamedTuple):
         silent: Whether it never ends.
         chatty: Whether content comes at the beginning.
         headers: Of the answer.
+        struck: The faults that made it so.
     """
 
     seconds: float
@@ -61,6 +62,7 @@ class Fate(NamedTuple):
     silent: bool = False
     chatty: bool = False
     headers: dict[str, str] = {}  # noqa: RUF012  # nobody changes it
+    struck: tuple[str, ...] = ()
 
 
 class Nemesis:
@@ -83,7 +85,9 @@ class Nemesis:
                 and phase.provider in (None, provider)
                 and random.random() < phase.chance
             ):
-                fate = _strike(phase, fate, now, random)
+                struck = _strike(phase, fate, now, random)
+                if struck is not fate:
+                    fate = struck._replace(struck=(*fate.struck, phase.kind))
         return fate
 
 
@@ -102,7 +106,7 @@ def _strike(phase: Phase, fate: Fate, now: float, random: Random) -> Fate:
                 return fate
         case "headers":
             return fate._replace(headers=dict(random.choice(MAD_HEADERS)))
-        case "cancel_storm" | "flood" | "slow_consumer":
+        case "cancel_storm" | "flood" | "slow_consumer" | "leap":
             return fate
         case _:
             return fate._replace(error=_error(phase.kind, random))

@@ -7,15 +7,15 @@ from random import Random
 from typing import Any
 
 import anyio
-import anyio.lowlevel
 
 from aitor.errors import LLMError
 from aitor.messages import Answer, Request, Usage
 from aitor.outcomes import Outcome
 from aitor.providers.base import Progress, Provider
-from aitor.testing.simulator.history import Ended, Line, Sent
+from aitor.testing.simulator.history import Ended, Line, Sent, Struck
 from aitor.testing.simulator.nemesis import Fate, Nemesis
 from aitor.testing.simulator.script import Plan
+from aitor.testing.virtual import sleep_until
 
 __all__ = ("SimulatedProvider", "id_of")
 
@@ -48,7 +48,7 @@ class SimulatedProvider(Provider):
         seed: int,
         nemesis: Nemesis,
         plans: Mapping[int, Plan],
-        tell: Callable[[Line], None],
+        tell: Callable[[Line], object],
         **settings: Any,
     ) -> None:
         super().__init__(**{"model": name, **settings})
@@ -59,6 +59,7 @@ class SimulatedProvider(Provider):
         self._plans = plans
         self._tell = tell
         self._asked: dict[int, int] = {}
+        self._random = Random()  # noqa: S311  # a simulation, no secret
         self._calls = 0
         self.in_flight = 0
         self.closed = False
@@ -71,12 +72,16 @@ class SimulatedProvider(Provider):
         """Do what the nemesis decides."""
         number = id_of(request)
         call = self._calls = self._calls + 1
-        fate = Fate(0.1) if self._plans[number].recovery else self._fate(number)
+        now = anyio.current_time()
+        recovery = self._plans[number].recovery
+        fate = Fate(0.1) if recovery else self._fate(number, now)
         error: BaseException | None = None
-        self._tell(Sent(anyio.current_time(), self.name, number, call))
+        self._tell(Sent(now, self.name, number, call))
+        for kind in fate.struck:
+            self._tell(Struck(now, self.name, number, kind))
         self.in_flight += 1
         try:
-            return await self._meet(fate, number, progress)
+            return await self._meet(fate, number, now, progress)
         except BaseException as caught:
             error = caught
             raise
@@ -88,25 +93,23 @@ class SimulatedProvider(Provider):
         """Remember that it was closed."""
         self.closed = True
 
-    def _fate(self, number: int) -> Fate:
-        # Each call has a generator of its own, so that a run that leaves out some
+    def _fate(self, number: int, now: float) -> Fate:
+        # Each call has a seed of its own, so that a run that leaves out some
         # requests treats the others alike.
         asked = self._asked[number] = self._asked.get(number, 0) + 1
-        seed = (
+        self._random.seed(
             (self._seed * 1_000_003 + number) * 1_009 + asked * 31 + ord(self.name[0])
         )
-        random = Random(seed)  # noqa: S311  # a simulation, no secret
-        return self._nemesis.fate(
-            self.name, anyio.current_time(), self._latency, random
-        )
+        return self._nemesis.fate(self.name, now, self._latency, self._random)
 
-    async def _meet(self, fate: Fate, number: int, progress: Progress) -> Answer:
+    async def _meet(
+        self, fate: Fate, number: int, now: float, progress: Progress
+    ) -> Answer:
         if fate.chatty:
-            await anyio.lowlevel.checkpoint()
             progress()
         if fate.silent:
             await anyio.sleep_forever()
-        await anyio.sleep(fate.seconds)
+        await sleep_until(now + fate.seconds)
         if fate.error is not None:
             raise fate.error
         plan = self._plans[number]

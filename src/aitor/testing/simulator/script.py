@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-__all__ = ("KINDS", "Closing", "Phase", "Plan", "Script", "make_script")
+__all__ = (
+    "KINDS",
+    "UNSTRUCK",
+    "Closing",
+    "Phase",
+    "Plan",
+    "Script",
+    "make_script",
+)
 
 KINDS = (
     "spikes",
@@ -33,11 +41,18 @@ KINDS = (
     "cancel_storm",
     "flood",
     "slow_consumer",
+    "leap",
 )
 """What the nemesis can do."""
 
-EVERYWHERE = frozenset({"all_dead", "cancel_storm", "flood", "slow_consumer"})
+EVERYWHERE = frozenset({"all_dead", "cancel_storm", "flood", "slow_consumer", "leap"})
 """Those that are about no single provider."""
+
+UNSTRUCK = EVERYWHERE - {"all_dead"}
+"""Those that strike no call."""
+
+SIZES = (50, 200, 500, 800, 800, 800, 2_000)
+"""Requests in a run, where the seed decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +89,11 @@ class Plan:
     cancel_after: float | None = None
     only: str | None = None
     recovery: bool = False
+
+    @property
+    def stream(self) -> bool:
+        """Whether it comes in a stream."""
+        return self.how.startswith("map")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,17 +171,19 @@ RECOVERY_SECONDS = 100.0
 
 
 def make_script(
-    seed: int, requests: int = 2_000, *, without: Collection[str] = ()
+    seed: int, requests: int | None = None, *, without: Collection[str] = ()
 ) -> Script:
     """
     Make up a run.
 
     Args:
         seed: Decides everything.
-        requests: How many.
+        requests: How many; by default the seed decides.
         without: Kinds of faults to leave out; `close` and `shared` too.
     """
     random = Random(seed)  # noqa: S311  # a simulation, no secret
+    size = random.choice(SIZES)
+    requests = size if requests is None else requests
     names = ["a", "b", "c", "d"][: random.choice((1, 2, 2, 3, 3, 4))]
     shared = random.random() < 0.3 and "shared" not in without
     providers = {name: _provider(random, name, shared=shared) for name in names}

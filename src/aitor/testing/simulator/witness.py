@@ -29,7 +29,7 @@ class WatchedBreaker(CircuitBreaker):
     __slots__ = ("_count", "_numbers", "_provider", "_tell")
 
     def __init__(
-        self, provider: str, settings: BreakerSettings, tell: Callable[[Line], None]
+        self, provider: str, settings: BreakerSettings, tell: Callable[[Line], object]
     ) -> None:
         super().__init__(**settings.model_dump())
         self._provider = provider
@@ -67,7 +67,7 @@ class WatchedBucket(TokenBucket):
     __slots__ = ("_count", "_limit", "_numbers", "_tell")
 
     def __init__(
-        self, limit: str, settings: LimitSettings, tell: Callable[[Line], None]
+        self, limit: str, settings: LimitSettings, tell: Callable[[Line], object]
     ) -> None:
         super().__init__(**settings.model_dump())
         self._limit = limit
@@ -90,7 +90,7 @@ class WatchedBucket(TokenBucket):
 
 
 def watched_limit(
-    name: str, settings: LimitSettings, tell: Callable[[Line], None]
+    name: str, settings: LimitSettings, tell: Callable[[Line], object]
 ) -> Limit:
     """Return a limit with a bucket that tells."""
     limit = Limit(name, settings)

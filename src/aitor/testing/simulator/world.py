@@ -7,47 +7,45 @@ itself is the one that applications use; only its breakers and buckets tell what
 decide.
 """
 
-import importlib
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
-from types import FrameType
+from collections import deque
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, TypeAlias
 
 import anyio
+from anyio.abc import TaskGroup
 
-from aitor.broker.actor import Actor
 from aitor.broker.broker import Broker
 from aitor.broker.mapping import MapResult
 from aitor.errors import LLMError
-from aitor.events import CircuitChanged, Event, ProviderPaused
 from aitor.messages import Attempt, Reply, Request
 from aitor.outcomes import Outcome
 from aitor.providers.settings import LimitSettings, load
 from aitor.testing.simulator.history import (
-    Circuit,
     Closed,
     Closing,
-    Depth,
     Final,
     Finished,
     History,
-    Line,
-    Paused,
+    Leapt,
     Phased,
-    Startable,
     Stuck,
     Submitted,
 )
 from aitor.testing.simulator.nemesis import Nemesis
-from aitor.testing.simulator.provider import SimulatedProvider
-from aitor.testing.simulator.script import Plan, Script
+from aitor.testing.simulator.observer import Observer
+from aitor.testing.simulator.provider import SimulatedProvider, id_of
+from aitor.testing.simulator.script import Phase, Plan, Script
+from aitor.testing.simulator.watchdog import at_most
 from aitor.testing.simulator.witness import WatchedBreaker, watched_limit
-from aitor.testing.virtual import virtual_backend
+from aitor.testing.virtual import (
+    leap,
+    make_trio_deterministic,
+    set_at,
+    sleep_until,
+    virtual_backend,
+)
 
-__all__ = ("RunawayError", "run")
+__all__ = ("run",)
 
 LONGEST_SECONDS = 100_000.0
 """What has not ended so long after the last submit never will."""
@@ -57,10 +55,6 @@ SLOW_SECONDS = 0.5
 
 Outcomes: TypeAlias = Reply | LLMError | Exception | None
 """What a caller gets; None when it left."""
-
-
-class RunawayError(RuntimeError):
-    """The run used up its processor time: something spins without time passing."""
 
 
 def run(
@@ -79,12 +73,12 @@ def run(
         RunawayError: It is one.
     """
     if backend == "trio":
-        _make_trio_deterministic(script.seed)
+        make_trio_deterministic(script.seed)
     world = _World(script)
     name, options = virtual_backend(backend)
-    with _at_most(processor_seconds):
+    with at_most(processor_seconds):
         anyio.run(world.live, backend=name, backend_options=options)
-    return world.history
+    return world.take_history()
 
 
 class _World:
@@ -92,27 +86,28 @@ class _World:
 
     def __init__(self, script: Script) -> None:
         self._script = script
-        self._plans = {plan.id: plan for plan in script.plans}
+        plans = {plan.id: plan for plan in script.plans}
         limits = {
             name: load(LimitSettings, limit) for name, limit in script.limits.items()
         }
         nemesis = Nemesis(script.phases)
+        self.history = History({}, limits, {})
+        self._tell = self.history.lines.append
+        self._observer = Observer(self._tell)
         self._providers = {
             name: SimulatedProvider(
                 name,
                 seed=script.seed,
                 nemesis=nemesis,
-                plans=self._plans,
+                plans=plans,
                 tell=self._tell,
                 **settings,
             )
             for name, settings in script.providers.items()
         }
-        self.history = History(
-            {name: one.settings for name, one in self._providers.items()},
-            limits,
-            {name: one.settings.limits or "" for name, one in self._providers.items()},
-        )
+        for name, one in self._providers.items():
+            self.history.providers[name] = one.settings
+            self.history.limit_of[name] = one.settings.limits or ""
         self._broker = Broker(
             self._providers,
             limits={
@@ -120,16 +115,26 @@ class _World:
                 for name, limit in limits.items()
             },
             drain_timeout=LONGEST_SECONDS,
-            listeners=[self._listen],
+            listeners=[self._observer.listen],
             seed=script.seed,
         )
-        self._actors = list(self._broker._actors.values())
-        for actor in self._actors:
+        actors = list(self._broker._actors.values())
+        for actor in actors:
             actor.breaker = WatchedBreaker(
                 actor.name, actor.settings.breaker, self._tell
             )
-        self._deepest = dict.fromkeys(self._providers, 0)
+        self._observer.watch(actors)
         self._submitted: set[int] = set()
+        self._arriving = deque(plan for plan in script.plans if not plan.stream)
+        self._idle: list[_Caller] = []
+
+    def take_history(self) -> History:
+        """Return the history; what is left of the world holds none of its lines."""
+        lines = self.history.lines
+        self.history.lines = lines.copy()
+        # A broker is full of cycles, and the collector would look at each line.
+        lines.clear()
+        return self.history
 
     # Its life.
 
@@ -150,20 +155,15 @@ class _World:
 
     async def _workload(self) -> None:
         streams: dict[str, list[Plan]] = {}
+        for plan in self._script.plans:
+            if plan.stream:
+                streams.setdefault(plan.how, []).append(plan)
         async with anyio.create_task_group() as tasks:
             if self._script.closing is not None:
                 tasks.start_soon(self._close_early)
-            for plan in self._script.plans:
-                if plan.how.startswith("map"):
-                    streams.setdefault(plan.how, []).append(plan)
             for plans in streams.values():
                 tasks.start_soon(self._map, plans)
-            for plan in self._script.plans:
-                if plan.how in ("submit", "nowait"):
-                    if plan.at > anyio.current_time():
-                        await anyio.sleep_until(plan.at)
-                    ask = self._submit if plan.how == "submit" else self._submit_nowait
-                    tasks.start_soon(ask, plan)
+            self._next_comes(tasks)
 
     async def _guard(self, until: float, everything: anyio.CancelScope) -> None:
         await anyio.sleep_until(until)
@@ -175,8 +175,17 @@ class _World:
         edges = [(phase.begin, True, phase) for phase in phases]
         edges += [(phase.end, False, phase) for phase in phases]
         for time, begins, phase in sorted(edges, key=lambda edge: edge[0]):
-            await anyio.sleep_until(time)
+            await sleep_until(time)
+            if phase.kind == "leap" and begins:
+                self._leap(phase)
             self._tell(Phased(time, phase.kind, phase.provider, begins))
+
+    def _leap(self, phase: Phase) -> None:
+        # Whoever woke this task woke nobody else: all the others wait for later.
+        now = anyio.current_time()
+        if phase.end > now:
+            leap(phase.end - now)
+            self._tell(Leapt(anyio.current_time(), now))
 
     async def _close_early(self) -> None:
         closing = self._script.closing
@@ -187,6 +196,34 @@ class _World:
         self._tell(Closed(anyio.current_time()))
 
     # Callers.
+
+    def _next_comes(self, tasks: TaskGroup) -> None:
+        """Have the next request come in its time, by a caller who has none."""
+        if not self._arriving:
+            while self._idle:
+                self._idle.pop().come.set()
+            return
+        plan = self._arriving.popleft()
+        if self._idle:
+            caller = self._idle.pop()
+        else:
+            caller = _Caller()
+            tasks.start_soon(self._call, caller, tasks)
+        caller.plan = plan
+        set_at(plan.at, caller.come)
+
+    async def _call(self, caller: "_Caller", tasks: TaskGroup) -> None:
+        """Ask when it is time to, as long as somebody has requests."""
+        while True:
+            await caller.come.wait()
+            plan, caller.plan, caller.come = caller.plan, None, anyio.Event()
+            if plan is None:
+                return
+            self._next_comes(tasks)
+            await (self._submit if plan.how == "submit" else self._submit_nowait)(plan)
+            if not self._arriving:
+                return
+            self._idle.append(caller)
 
     def _arguments(self, plan: Plan) -> dict[str, Any]:
         parameters = {"max_tokens": plan.output_tokens} if plan.max_tokens else {}
@@ -202,7 +239,7 @@ class _World:
         self._submits(plan)
         outcome: Outcomes = None
         try:
-            with anyio.move_on_after(plan.cancel_after):
+            with _leaving(plan):
                 outcome = await self._broker.submit(
                     str(plan.id), patient=plan.patient, **self._arguments(plan)
                 )
@@ -219,16 +256,15 @@ class _World:
             self._finishes(plan.id, error, refused=True)
             return
         outcome: Outcomes = None
-        left = False
         try:
-            with anyio.move_on_after(plan.cancel_after) as scope:
+            with _leaving(plan):
                 outcome = await handle.reply()
-            if scope.cancelled_caught:
+            if outcome is None:
                 handle.cancel()
-                left = True
-                await handle.reply()
+                with suppress(LLMError):
+                    await handle.reply()
         except Exception as error:  # noqa: BLE001  # all of them are judged later
-            outcome = None if left else error
+            outcome = error
         finally:
             self._finishes(plan.id, outcome)
 
@@ -250,40 +286,35 @@ class _World:
     def _hands_out(self, result: MapResult) -> None:
         request = result.prompt
         assert isinstance(request, Request)  # noqa: S101  # as the source gave it
-        number = int(request.messages[0]["content"])
-        self._finishes(number, result.reply or result.error)
+        self._finishes(id_of(request), result.reply or result.error)
 
     # Writing history.
 
-    def _tell(self, line: Line) -> None:
-        self.history.lines.append(line)
-
     def _submits(self, plan: Plan) -> None:
         now = anyio.current_time()
-        stream = plan.how.startswith("map")
-        timeout = None if stream else plan.timeout
+        timeout = None if plan.stream else plan.timeout
         self._submitted.add(plan.id)
         self._tell(
             Submitted(
                 now,
                 plan.id,
-                "map" if stream else plan.how,
+                "map" if plan.stream else plan.how,
                 float("inf") if timeout is None else now + timeout,
                 plan.priority,
                 plan.tenant,
-                plan.patient or stream,
+                plan.patient or plan.stream,
                 plan.only,
                 plan.recovery,
             )
         )
-        self._look_around(now)
+        self._observer.look_around(now)
 
     def _finishes(
         self, number: int, outcome: Outcomes, *, refused: bool = False
     ) -> None:
         now = anyio.current_time()
         self._submitted.discard(number)
-        held = self._look_around(now)
+        held = self._observer.look_around(now)
         if isinstance(outcome, Reply):
             line = Finished(
                 now,
@@ -310,42 +341,6 @@ class _World:
             line = Finished(now, number, None, repr(outcome), held=held)
         self._tell(line)
 
-    def _look_around(self, now: float) -> int:
-        """Write down what stands out, and return how many calls are held."""
-        held = 0
-        for actor in self._actors:
-            mailbox = actor._mailbox
-            held += len(actor._running)
-            if queued := len(mailbox):
-                held += queued + mailbox.at_the_door
-                if queued > self._deepest[actor.name]:
-                    self._deepest[actor.name] = queued
-                    self._tell(Depth(now, actor.name, queued))
-                if actor._free and self._could_start(actor, now):
-                    head = mailbox.head()
-                    assert head is not None  # noqa: S101  # somebody waits
-                    self._tell(Startable(now, actor.name, head.envelope.sequence))
-        return held
-
-    @staticmethod
-    def _could_start(actor: Actor, now: float) -> bool:
-        """Whether the first in *actor*'s mailbox lacks nothing but to be let go."""
-        head = actor._mailbox.head()
-        if head is None or actor.limit.bucket.ready_at(head.cost, now) > now:
-            return False
-        seen = actor.breaker.snapshot(now)
-        # Of those who share a limit one has its turn, if it has use for it.
-        turn = next(iter(actor.limit._line), actor)
-        idle = not isinstance(turn, Actor) or not turn._mailbox
-        return (turn is actor or idle) and seen.in_flight < seen.limit
-
-    def _listen(self, event: Event) -> None:
-        if isinstance(event, CircuitChanged):
-            now = anyio.current_time()
-            self._tell(Circuit(now, event.provider, event.old, event.new))
-        elif isinstance(event, ProviderPaused):
-            self._tell(Paused(anyio.current_time(), event.provider, event.seconds))
-
     def _final(self, tasks: int) -> Final:
         seen = self._broker.statistics()
         providers = seen.providers.values()
@@ -355,10 +350,7 @@ class _World:
             queued=sum(one.queued + one.at_the_door for one in providers),
             in_flight=sum(one.in_flight for one in providers),
             on_the_wire=sum(one.in_flight for one in self._providers.values()),
-            reserved=sum(
-                sum(actor.limit.bucket.reserved) + actor.settings.workers - actor._free
-                for actor in self._actors
-            ),
+            reserved=self._observer.reserved(),
             tasks=tasks,
             unclosed=sum(not one.closed for one in self._providers.values()),
         )
@@ -366,6 +358,14 @@ class _World:
 
 MAP_PLACES = 16
 """Prompts of one stream that are read and not handed out."""
+
+
+class _Caller:
+    """Somebody who asks; a task is more than a request, so it asks again."""
+
+    def __init__(self) -> None:
+        self.come = anyio.Event()
+        self.plan: Plan | None = None
 
 
 class _Source:
@@ -391,37 +391,11 @@ def _attempts(attempts: tuple[Attempt, ...]) -> tuple[tuple[str, Outcome], ...]:
     return tuple((one.provider, one.outcome) for one in attempts)
 
 
-def _make_trio_deterministic(seed: int) -> None:
-    """
-    Make trio run its tasks in the same order each time.
-
-    Trio shuffles tasks that are ready, so that nobody comes to rely on an order, and
-    has a switch for tests, which Hypothesis turns on. Both names are private. Where a
-    version of trio lacks them, runs are as good but cannot be repeated.
-    """
-    scheduler = importlib.import_module("trio._core._run")
-    if getattr(scheduler, "_ALLOW_DETERMINISTIC_SCHEDULING", None) is not None:
-        scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[attr-defined]
-    random = getattr(scheduler, "_r", None)
-    if random is not None:
-        random.seed(seed)
+STAYING = nullcontext()
 
 
-@contextmanager
-def _at_most(seconds: float) -> Iterator[None]:
-    """Interrupt what runs for more *seconds* of processor time, in the main thread."""
-    main = threading.current_thread() is threading.main_thread()
-    if not main or not hasattr(signal, "SIGVTALRM"):
-        yield
-        return
-    old = signal.signal(signal.SIGVTALRM, partial(_interrupt, seconds))
-    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
-        signal.signal(signal.SIGVTALRM, old)
-
-
-def _interrupt(seconds: float, _number: int, _frame: FrameType | None) -> None:
-    raise RunawayError(f"still running after {seconds} s of processor time")
+def _leaving(plan: Plan) -> AbstractContextManager[object]:
+    """Return what ends a wait when the caller of *plan* leaves."""
+    if plan.cancel_after is None:
+        return STAYING
+    return anyio.move_on_after(plan.cancel_after)

@@ -24,10 +24,12 @@ RULES = {
     14: "a slow provider keeps nothing from another (see 21)",
     15: "closing is bounded and leaves nothing",
     16: "in any 60 s no more starts than the limit allows",
-    17: "burst and rate together keep the limit (see 16)",
+    17: "in any window no more starts than burst and rate allow",
+    18: "who leaves gives back what was taken (see 21 and 22)",
     19: "nothing leaves before the latest wait that was asked for is over",
     21: "what may start does so at once",
     22: "every reservation is settled exactly once",
+    23: "time goes on: nothing spins (the watchdog)",
     24: "circuits change only as circuits may",
     25: "a half-open circuit has so many probes and no more",
     26: "a verdict counts in its own generation only",
@@ -40,6 +42,8 @@ RULES = {
     33: "tries are bounded, for each request and for all",
     34: "what is hopeless at a provider is not sent there again",
     36: "reply and error name every attempt",
+    38: "the same seed gives the same history (one seed of fifty runs twice)",
+    48: "what comes due while the clock leaps is done when it lands (see 3, 15, 19)",
 }
 
 CHECKERS: tuple[Checker, ...] = (
@@ -54,6 +58,7 @@ CHECKERS: tuple[Checker, ...] = (
     requests.nobody_holds_after_leaving,
     requests.everything_is_given_back,
     rates.limits_hold_in_every_window,
+    rates.paces_hold_in_every_window,
     rates.pauses_hold,
     queues.nothing_idles,
     rates.reservations_are_settled,

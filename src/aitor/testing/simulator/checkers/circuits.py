@@ -112,7 +112,7 @@ def circuits_obey(history: History) -> Iterator[Violation]:
     """
     models = {name: _Model(one.breaker) for name, one in history.providers.items()}
     told = dict.fromkeys(history.providers, "closed")
-    for line in history.lines:
+    for line in history.among(Admitted, Judged, Circuit):
         if isinstance(line, Admitted):
             broken = models[line.provider].admitted(line)
             if broken is not None:
@@ -143,7 +143,7 @@ LEGAL = {
 def verdicts_are_right(history: History) -> Iterator[Violation]:
     """Rule 27: what says nothing about a provider's health does not count."""
     ended: dict[str, Outcome] = {}
-    for line in history.lines:
+    for line in history.among(Ended, Judged):
         if isinstance(line, Ended):
             ended[line.provider] = line.outcome
         elif isinstance(line, Judged):
@@ -171,7 +171,7 @@ def failing_providers_are_spared(history: History) -> Iterator[Violation]:
     """
     opened: dict[str, float] = {}
     failed: dict[str, int] = {}
-    for line in history.lines:
+    for line in history.among(Circuit, Judged):
         if isinstance(line, Circuit):
             if line.new == "closed":
                 opened.pop(line.provider, None)

@@ -38,7 +38,7 @@ def mailboxes_are_bounded(history: History) -> Iterator[Violation]:
 def workers_are_bounded(history: History) -> Iterator[Violation]:
     """Rule 10: no provider has more calls on the wire than workers."""
     running: dict[str, int] = defaultdict(int)
-    for line in history.lines:
+    for line in history.among(Sent, Ended):
         if isinstance(line, Sent):
             running[line.provider] += 1
             workers = history.providers[line.provider].workers
@@ -63,7 +63,8 @@ def first_come_first_served(history: History) -> Iterator[Violation]:
     # By provider, tenant and priority: the latest to come of those that have left
     # before now, and of those that leave now.
     before: dict[tuple[str, str | None, int], tuple[float, int, int]] = {}
-    for number, line in enumerate(history.lines):
+    lines = history.among(Submitted, Finished, Sent)
+    for number, line in enumerate(lines):
         if isinstance(line, Submitted) and line.only is not None:
             arrived[line.id] = (number, line)
         elif isinstance(line, Finished):

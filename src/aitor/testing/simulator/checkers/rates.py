@@ -5,7 +5,7 @@ Checkers of limits and pauses: every window of a minute, every wait that was ask
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from aitor.outcomes import Outcome
 from aitor.testing.simulator.checkers.base import Violation
@@ -18,24 +18,35 @@ from aitor.testing.simulator.history import (
     Taken,
 )
 
-__all__ = ("limits_hold_in_every_window", "pauses_hold", "reservations_are_settled")
+__all__ = (
+    "limits_hold_in_every_window",
+    "paces_hold_in_every_window",
+    "pauses_hold",
+    "reservations_are_settled",
+)
 
 WINDOW = 60.0
 ROUNDING = 1e-6
+
+
+_Amounts: TypeAlias = tuple[float, float, float, float]
+"""By dimension."""
+
+NOTHING: _Amounts = (0.0, 0.0, 0.0, 0.0)
 
 
 class _Charge(NamedTuple):
     """What a call took at first, and what it used in the end."""
 
     time: float
-    taken: tuple[float, float, float, float]
-    used: tuple[float, float, float, float]
+    taken: _Amounts
+    used: _Amounts
     settled: float
 
 
 def limits_hold_in_every_window(history: History) -> Iterator[Violation]:
     """
-    Rules 16 and 17: what starts in any 60 s, ends included, is within the limit.
+    Rule 16: what starts in any 60 s, ends included, is within the limit.
 
     A start counts with what it used in the end, but not with more than it took: more
     is charged when it is known. A call larger than the whole limit counts as that.
@@ -81,15 +92,83 @@ def _charges(history: History) -> Mapping[str, list[_Charge]]:
     return charges
 
 
-def _by_dimension(line: Taken | Settled) -> tuple[float, float, float, float]:
+def _by_dimension(line: Taken | Settled) -> _Amounts:
     inputs, outputs = line.input_tokens, line.output_tokens
     return line.requests, inputs + outputs, inputs, outputs
+
+
+class _Pace:
+    """
+    What could still be taken, at least, over all windows that end now.
+
+    A window allows burst + rate * seconds and has taken a sum; the least of the
+    differences is that of the window which began when the burst was last whole. So
+    one number that grows to the burst and no further stands for all windows.
+    """
+
+    def __init__(self, limit: float, share: float) -> None:
+        self._limit = max(limit, 1.0)
+        self._rate = limit / WINDOW
+        self._burst = max(limit * share, 1.0)
+        self._left = self._burst
+        self._returned = 0.0
+        self._since = -math.inf
+
+    def took(self, amount: float, now: float) -> float:
+        """Take account of a start, and return how much too much it was."""
+        amount = min(amount, self._limit)
+        came = self._rate * (now - self._since)
+        # One larger than the burst is saved up for while it waits.
+        most = max(self._burst, amount, self._left)
+        self._left = min(self._left + came, most) + self._returned - amount
+        self._returned = 0.0
+        self._since = now
+        return -self._left
+
+    def got_back(self, amount: float) -> None:
+        """Take account of what was not used; it is kept whatever the burst is."""
+        self._returned += amount
+
+
+def paces_hold_in_every_window(history: History) -> Iterator[Violation]:
+    """
+    Rule 17: in a window of any length starts take at most burst and rate times it.
+
+    What a call gave back may be taken a second time. A call larger than the burst
+    takes its own size in the burst's place.
+    """
+    paces = {
+        (name, index): _Pace(limit, settings.burst)
+        for name, settings in history.limits.items()
+        for index, dimension in enumerate(DIMENSIONS)
+        if (limit := getattr(settings, f"{dimension}_per_minute")) is not None
+    }
+    taken: dict[tuple[str, int], _Amounts] = {}
+    for line in history.among(Taken, Settled):
+        if isinstance(line, Taken):
+            amounts = taken[line.limit, line.number] = _by_dimension(line)
+            for index, amount in enumerate(amounts):
+                pace = paces.get((line.limit, index))
+                if pace is None:
+                    continue
+                excess = pace.took(amount, line.time)
+                if excess > ROUNDING * max(amount, 1.0):
+                    what = (
+                        f"{excess} {DIMENSIONS[index]} above the pace of {line.limit}"
+                    )
+                    yield Violation(17, line.time, what)
+        elif isinstance(line, Settled):
+            amounts = taken.pop((line.limit, line.number), NOTHING)
+            for index, used in enumerate(_by_dimension(line)):
+                pace = paces.get((line.limit, index))
+                if pace is not None and used < amounts[index]:
+                    pace.got_back(amounts[index] - used)
 
 
 def reservations_are_settled(history: History) -> Iterator[Violation]:
     """Rule 22: what was taken is settled once, and not before it was taken."""
     open_: dict[tuple[str, int], float] = {}
-    for line in history.lines:
+    for line in history.among(Taken, Settled):
         if isinstance(line, Taken):
             open_[line.limit, line.number] = line.time
         elif isinstance(line, Settled):
@@ -106,7 +185,7 @@ def reservations_are_settled(history: History) -> Iterator[Violation]:
 def pauses_hold(history: History) -> Iterator[Violation]:
     """Rule 19: nothing leaves before the latest of the waits that were asked for."""
     until: dict[str, float] = defaultdict(lambda: -math.inf)
-    for line in history.lines:
+    for line in history.among(Ended, Paused, Admitted):
         if isinstance(line, Ended):
             wait = line.retry_after
             if line.outcome is Outcome.RATE_LIMITED and wait is not None and wait > 0.0:
