@@ -4,6 +4,7 @@ import anyio
 import pytest
 
 from aitor.broker.broker import Broker
+from aitor.broker.limit import Limit
 from aitor.errors import (
     AttemptTimeoutError,
     AuthenticationError,
@@ -24,6 +25,7 @@ from aitor.errors import (
 )
 from aitor.messages import Reply, Request
 from aitor.outcomes import Outcome
+from aitor.providers.settings import LimitSettings
 from aitor.testing.scripted import Hang, ScriptedProvider, Slow, Step
 
 pytestmark = pytest.mark.anyio
@@ -563,3 +565,46 @@ async def test_where_calls_differ_much_a_late_one_is_still_tried() -> None:
     for _ in range(40):
         await broker.submit("x")
     assert (await broker.submit("x", timeout=0.5)).text == "ok"
+
+
+async def test_a_provider_that_was_replaced_is_closed_when_it_is_done() -> None:
+    """Who renews a key every hour keeps no connections of all the keys before."""
+    limit = Limit("account", LimitSettings(requests_per_minute=6_000))
+    old, new = (ScriptedProvider(Slow(1.0, name), limits="account") for name in "on")
+    async with Broker({"p": old}, limits={"account": limit}) as broker:
+        async with anyio.create_task_group() as tasks:
+            replies: list[Reply] = []
+
+            async def ask() -> None:
+                replies.append(await broker.submit("x"))
+
+            tasks.start_soon(ask)
+            await anyio.sleep(0.1)
+            broker.add_provider("p", new)
+            tasks.start_soon(ask)
+            await anyio.sleep(0.1)
+            assert not old.closed
+        assert [reply.text for reply in replies] == ["o", "n"]
+        await broker.submit("x")
+        assert old.closed
+        assert not new.closed
+        assert len(limit._sharers) == 1
+
+
+async def test_a_provider_that_comes_back_under_another_name_stays_open() -> None:
+    """It is the same connections that would be closed."""
+    provider = ScriptedProvider("ok")
+    async with Broker({"p": provider}) as broker:
+        broker.add_provider("p", ScriptedProvider("other"))
+        broker.add_provider("q", provider)
+        await broker.submit("x")
+        assert not provider.closed
+    assert provider.closed
+
+
+@pytest.mark.parametrize("name", ["patient", "cache"])
+async def test_submit_nowait_refuses_what_it_cannot_do(name: str) -> None:
+    """Else it would go to the vendor as a parameter of the request."""
+    async with Broker([ScriptedProvider("ok")]) as broker:
+        with pytest.raises(TypeError, match=f"takes no '{name}'"):
+            broker.submit_nowait("x", **{name: True})

@@ -132,6 +132,11 @@ class Actor:
         """Whether the mailbox has no room."""
         return self._mailbox.full
 
+    @property
+    def idle(self) -> bool:
+        """Whether no call waits or runs."""
+        return not (self._running or self._mailbox)
+
     def predict(
         self, candidate: "Candidate", now: float, *, priority: int = 0
     ) -> float:

@@ -133,7 +133,8 @@ class Broker:
         Add *provider*, or put it in the place of the one called *name*.
 
         A new one is asked by its name until `set_failover` names it. Requests at one
-        that is replaced end there; it is closed with the broker.
+        that is replaced end there; it is closed when a request comes after the last
+        of them has ended.
 
         Raises:
             ConfigurationError: If it shares a limit that is not there.
@@ -188,6 +189,8 @@ class Broker:
             LLMError: Of the class that says why there is no answer, with every
                 attempt made.
         """
+        if self._roster.replaced:
+            await self._roster.close_replaced()
         request = Request.of(prompt, model=_first(model), parameters=parameters)
         envelope = self._envelope(request, timeout, priority, tenant, patient=patient)
         route = Route(self._roster.sequence(provider), envelope, model)
@@ -219,7 +222,8 @@ class Broker:
         Take *prompt* in at once, or refuse; never wait.
 
         The request then runs by itself, in the broker, which has to be open
-        (`async with`). Arguments are those of `submit`.
+        (`async with`). Arguments are those of `submit`, but for `patient` and
+        `cache`: who does not wait takes what there is now.
 
         Returns:
             A handle: `await it.reply()`, or `it.cancel()`.
@@ -228,7 +232,11 @@ class Broker:
             QueueFullError: Every mailbox of the sequence is full.
             CircuitOpenError: Every circuit is open.
             LLMError: As `submit` does before anything is sent.
+            TypeError: `patient` or `cache` was given.
         """
+        for name in ("patient", "cache"):
+            if name in parameters:
+                raise TypeError(f"submit_nowait() takes no {name!r}: see 'submit'")
         tasks = self._opened("submit_nowait")
         request = Request.of(prompt, model=_first(model), parameters=parameters)
         envelope = self._envelope(request, timeout, priority, tenant, patient=False)

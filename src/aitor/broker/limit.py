@@ -50,6 +50,10 @@ class Limit:
         """Let *sharer* reserve against this limit from now on."""
         self._sharers.append(sharer)
 
+    def part(self, sharer: Sharer) -> None:
+        """Forget *sharer*, which reserves no more."""
+        self._sharers.remove(sharer)
+
     def turn_of(self, sharer: Sharer) -> bool:
         """Whether nobody else waits before *sharer*."""
         return not self._line or next(iter(self._line)) is sharer

@@ -7,6 +7,9 @@ with those that are, since most of them are typing errors.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from weakref import WeakSet
+
+from anyio import CancelScope
 
 from aitor.broker.actor import Actor
 from aitor.errors import ConfigurationError
@@ -26,14 +29,17 @@ class Roster:
     def __init__(self, make: Callable[[str, Provider], Actor]) -> None:
         self.actors: dict[str, Actor] = {}
         self.failover: tuple[Actor, ...] = ()
+        self.replaced: list[Actor] = []
+        """Those whose place another has taken, until they are closed."""
+        # A request that is between two tries may still come back to one of these.
+        self._closed: WeakSet[Actor] = WeakSet()
         self._make = make
-        self._replaced: list[Actor] = []
 
     def add(self, name: str, provider: Provider) -> None:
         """Add *provider*, or put it in the place of the one called *name*."""
         actor = self._make(name, provider)
         if name in self.actors:
-            self._replaced.append(self.actors[name])
+            self.replaced.append(self.actors[name])
         self.actors[name] = actor
         self.failover = tuple(self.actors[one.name] for one in self.failover)
 
@@ -62,9 +68,20 @@ class Roster:
             return self.failover[self.failover.index(actor) :]
         return (actor,)
 
+    async def close_replaced(self) -> None:
+        """Close those that were replaced and have answered their last request."""
+        while actor := next((one for one in self.replaced if one.idle), None):
+            self.replaced.remove(actor)
+            self._closed.add(actor)
+            actor.limit.part(actor)
+            # It may have come back under another name.
+            if all(one.provider is not actor.provider for one in self.actors.values()):
+                with CancelScope(shield=True):
+                    await actor.provider.aclose()
+
     def everybody(self) -> list[Actor]:
         """Return all actors, those that were replaced as well."""
-        return [*self.actors.values(), *self._replaced]
+        return [*self.actors.values(), *self.replaced, *self._closed]
 
     def _named(self, names: Sequence[str], setting: str) -> tuple[Actor, ...]:
         if not names or len(set(names)) < len(names):
