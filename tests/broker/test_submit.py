@@ -1,5 +1,7 @@
 """What a caller of `submit` sees, whatever the providers do."""
 
+from typing import Any
+
 import anyio
 import pytest
 
@@ -605,6 +607,7 @@ async def test_a_provider_that_comes_back_under_another_name_stays_open() -> Non
 @pytest.mark.parametrize("name", ["patient", "cache"])
 async def test_submit_nowait_refuses_what_it_cannot_do(name: str) -> None:
     """Else it would go to the vendor as a parameter of the request."""
+    given: dict[str, Any] = {name: True}
     async with Broker([ScriptedProvider("ok")]) as broker:
         with pytest.raises(TypeError, match=f"takes no '{name}'"):
-            broker.submit_nowait("x", **{name: True})
+            broker.submit_nowait("x", **given)
