@@ -89,10 +89,26 @@ WIRE = (
     Mutation(
         "lost-after-its-first-byte-and-unused",
         "wire/sockets.py",
-        "unused = call.unused and not answer.begun",
-        "unused = call.unused",
+        "return monotonic() - self.since < failures.RACE and not self.answer.begun",
+        "return monotonic() - self.since < failures.RACE",
         "A request whose answer had begun was read.",
         SOCKETS,
+    ),
+    Mutation(
+        "lost-on-a-new-socket-and-unused",
+        "wire/sockets.py",
+        "self.since = -inf",
+        "self.since = monotonic()",
+        "A request that was lost on a new connection may have been read.",
+        CONTRACT,
+    ),
+    Mutation(
+        "lost-late-and-unused",
+        "wire/sockets.py",
+        "return monotonic() - self.since < failures.RACE and not self.answer.begun",
+        "return self.since > -inf and not self.answer.begun",
+        "A request that was lost late may have been read.",
+        f"{CONTRACT} -k late",
     ),
     Mutation(
         "idle-connections-unbounded",

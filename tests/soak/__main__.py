@@ -96,7 +96,7 @@ class Soak:
         warm: Reading | None = None
         last = read(broker)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(callers.run, options.callers, seconds / 8)
+            tasks.start_soon(callers.run, options.callers, min(5.0, seconds / 8))
             answered = 0
             while (now := anyio.current_time() - begin) < seconds:
                 await anyio.sleep(min(options.every, seconds - now))

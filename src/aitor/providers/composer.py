@@ -34,7 +34,8 @@ SMALL_LIMIT = 1_000
 """Tokens that a model which reasons may well use up before its first word."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+# Not frozen: one is made for each call, which would take thrice as long.
+@dataclass(slots=True, repr=False)
 class Call:
     """
     A request, ready to be sent.

@@ -48,7 +48,8 @@ class Piece(NamedTuple):
     kind: PieceKind
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: one is made for each call, which would take thrice as long.
+@dataclass(slots=True)
 class Exchange:
     """
     What has to be known of an exchange to understand its body.

@@ -171,7 +171,8 @@ class HTTPProvider(Provider):
             # which may quote the key, and a trace may be shown with its variables.
             raise error.with_traceback(None) from None
         finally:
-            await self._pools.give_back(line)
+            if self._pools.give_back(line):
+                await self._pools.tidy()
 
     def restart(self) -> None:
         """Let the next call open a new connection pool."""

@@ -84,12 +84,14 @@ def decode(document: Mapping[str, Any], exchange: Exchange) -> Answer:
 def _usage(usage: Any) -> Usage | None:
     if not isinstance(usage, dict) or "prompt_tokens" not in usage:
         return None
+    inputs = usage.get("prompt_tokens_details")
+    outputs = usage.get("completion_tokens_details")
     return Usage(
         count(usage, "prompt_tokens"),
         count(usage, "completion_tokens"),
-        count(usage, "prompt_tokens_details", "cached_tokens"),
-        count(usage, "prompt_tokens_details", "cache_write_tokens"),
-        count(usage, "completion_tokens_details", "reasoning_tokens"),
+        count(inputs, "cached_tokens") if inputs else 0,
+        count(inputs, "cache_write_tokens") if inputs else 0,
+        count(outputs, "reasoning_tokens") if outputs else 0,
     )
 
 

@@ -67,12 +67,15 @@ class Pools:
         lines.current.exchanges += 1
         return lines.current
 
-    async def give_back(self, line: Line) -> None:
-        """Give back what was taken; the last one on a retired pool closes it."""
+    def give_back(self, line: Line) -> bool:
+        """Give back what was taken; return whether `tidy` has something to close."""
         line.exchanges -= 1
-        retired = line.lines.retired
-        if retired:
-            await _close([old for old in retired if not old.exchanges], retired)
+        return bool(line.lines.retired)
+
+    async def tidy(self) -> None:
+        """Close the retired pools that nobody uses any more."""
+        retired = self._lines().retired
+        await _close([old for old in retired if not old.exchanges], retired)
 
     def retire(self) -> None:
         """Let the next call open a new pool; those on the old one keep it."""

@@ -119,6 +119,8 @@ class Rule(Settings):
             body: A request's body, in any of the APIs.
             version: The API version that it is sent under, where there is one.
         """
+        if self.sampling == "always" and self.effort_none:
+            return _present(self.not_taken, body)
         effort, path = _effort_in(body)
         names = [] if self._samples(effort, version) else _present(SAMPLING, body)
         if effort == "none" and not self.effort_none:

@@ -16,17 +16,19 @@ import ssl
 from collections import deque
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, suppress
+from math import inf
 from socket import socket
+from time import monotonic
 from types import TracebackType
 
 import anyio
-from anyio import current_time, wait_readable, wait_writable
-from anyio.lowlevel import checkpoint_if_cancelled
+from anyio import wait_readable, wait_writable
 
 from aitor.errors import AttemptTimeoutError, LLMError
+from aitor.wire import failures
 from aitor.wire.base import Response, WireSettings
 from aitor.wire.dial import Dialler
-from aitor.wire.failures import Call, Fault, errno_of, explain_connect
+from aitor.wire.failures import Fault, errno_of, explain_connect
 from aitor.wire.http1 import AnswerReader, Composer
 
 __all__ = ("SocketWire",)
@@ -77,9 +79,10 @@ class SocketWire:
 
     async def take(self) -> "_Connection":
         """Return a connection, kept or new, which is to be given back."""
+        # This does not return where time is already up, so nothing goes out then.
         await self._places.acquire()
         try:
-            return self._kept(current_time()) or await self._open()
+            return self._kept(monotonic()) or await self._open()
         except BaseException:
             self._places.release()
             raise
@@ -90,7 +93,7 @@ class SocketWire:
         if self._closed or not self._most_idle or not connection.answer.reusable:
             connection.close()
             return
-        now = connection.since = current_time()
+        now = connection.since = monotonic()
         self._idle.append(connection)
         oldest = now - self._settings.idle_seconds
         while len(self._idle) > self._most_idle or self._idle[0].since < oldest:
@@ -132,15 +135,13 @@ class _Connection:
         connected: Open, and not blocking.
     """
 
-    __slots__ = ("answer", "kept", "since", "socket")
+    __slots__ = ("answer", "since", "socket")
 
     def __init__(self, connected: socket) -> None:
         self.socket = connected
         self.answer = AnswerReader()
-        self.kept = False
-        """Whether it was used before."""
-        self.since = 0.0
-        """When it was kept, or taken again."""
+        self.since = -inf
+        """When it was kept, or taken again; a new one never was."""
 
     def is_quiet(self) -> bool:
         """Return whether the server has said nothing since the last answer."""
@@ -156,8 +157,11 @@ class _Connection:
     def begin(self, now: float) -> None:
         """Expect the answer to another request."""
         self.answer.begin()
-        self.kept = True
         self.since = now
+
+    def is_unread(self) -> bool:
+        """Return whether a request that was lost is taken for unread; see `Call`."""
+        return monotonic() - self.since < failures.RACE and not self.answer.begun
 
     async def send(self, data: bytes) -> None:
         rest = memoryview(data)
@@ -213,11 +217,8 @@ class _Exchange:
         self.headers: Mapping[str, str] = {}
 
     async def __aenter__(self) -> Response:
-        # Otherwise a call whose time is already up would go out all the same.
-        await checkpoint_if_cancelled()
         connection = self._connection = await self._wire.take()
         answer = connection.answer
-        call = Call(connection.kept, connection.since)
         try:
             with suppress(ConnectionError):
                 # Who refuses a request may do so, and hang up, before its end.
@@ -227,8 +228,7 @@ class _Exchange:
         except ValueError:
             failure = Fault.PROTOCOL.error()
         except (OSError, EOFError) as error:
-            unused = call.unused and not answer.begun
-            failure = Fault.LOST.error(errno_of(error), unused=unused)
+            failure = Fault.LOST.error(errno_of(error), unused=connection.is_unread())
         except BaseException:
             self._leave(connection)
             raise
