@@ -71,7 +71,8 @@ def ask(
     if not text.strip():
         raise typer.BadParameter("there is nothing to ask", param_hint="PROMPT")
     with exits_for_errors():
-        from aitor.cli.loop import run
+        import anyio
+
         from aitor.config import find_configuration
         from aitor.messages import Request
 
@@ -81,9 +82,9 @@ def ask(
             messages.insert(0, {"role": "system", "content": system})
         request = Request.of(messages, parameters=given)
         delivery = {"provider": provider, "model": model, "timeout": timeout}
-        reply = run(
+        reply = anyio.run(
             partial(_ask, configuration, request, delivery, verbose=verbose),
-            backend or configuration.backend,
+            backend=backend or configuration.backend,
         )
     _write(_as_json(reply) if as_json else reply.text)
 

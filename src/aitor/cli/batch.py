@@ -149,13 +149,14 @@ def batch(
         "tenant": tenant,
     }
     with exits_for_errors():
-        from aitor.cli.loop import run
+        import anyio
+
         from aitor.config import find_configuration
 
         configuration = find_configuration(config)
         command = _Command(configuration, source, output, options)
         command.draws = sys.stderr.isatty() and not (no_progress or quiet)
-        run(command.run, backend or configuration.backend)
+        anyio.run(command.run, backend=backend or configuration.backend)
         command.tell(quiet=quiet, as_json=as_json)
         raise SystemExit(command.exit_code(allow_failures))
 
