@@ -30,19 +30,20 @@ from benchmarks.svg import bars
 from benchmarks.upstream import Upstream, upstream
 from benchmarks.workers import Workers
 
-AITOR = (("aitor", "asyncio"), ("aitor", "uvloop"), ("aitor", "trio"))
+AITOR = (("aitor", "asyncio"), ("aitor", "trio"))
 OPENAI = ("openai", "asyncio")
 OPENAI_AIOHTTP = ("openai-aiohttp", "asyncio")
 LITELLM = ("litellm", "asyncio")
 TENSORZERO = ("tensorzero", "asyncio")
 AIOHTTP = ("aiohttp", "asyncio")
-PYREQWEST = ("pyreqwest", "asyncio")
 FLOOR = ("floor", "asyncio")
-LOADED = (*AITOR, TENSORZERO, AIOHTTP, PYREQWEST, FLOOR)
+LOADED = (*AITOR, TENSORZERO, AIOHTTP, FLOOR)
+# Other clients alone are held against each other in `benchmarks.wires`.
+ALONE = ("sockets", "pyqwest", "pyreqwest", "httpx2")
 HTTP = tuple(
     (name, loop)
     for name, peer in PEERS.items()
-    if not name.endswith("-mock")
+    if not (name.endswith("-mock") or name in ALONE)
     for loop in peer.loops
 )
 
@@ -138,13 +139,13 @@ STAGES = {
     "tls": Stage(
         "64 in flight over TLS, answered at once",
         64,
-        (*AITOR, TENSORZERO, AIOHTTP, PYREQWEST, OPENAI),
+        (*AITOR, TENSORZERO, AIOHTTP, OPENAI),
         tls=True,
     ),
     "long": Stage(
         "64 in flight, prompts of 100 kB, answers of 20 kB",
         64,
-        (*AITOR, TENSORZERO, AIOHTTP, PYREQWEST, OPENAI),
+        (*AITOR, TENSORZERO, AIOHTTP, OPENAI),
         behaviour={"text": 20_000},
         settings={"prompt": 100_000},
     ),
@@ -239,7 +240,7 @@ def rows(data: dict[str, Any]) -> list[Row]:
     found.append(
         at_least(
             "the same on trio, against the plain openai client on trio",
-            times(at64, AITOR[2], ("openai", "trio")),
+            times(at64, AITOR[1], ("openai", "trio")),
             8,
             unit=" times",
         )
