@@ -14,8 +14,11 @@ them, can be written at all.
 import hashlib
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
+
+from pydantic_core import to_json
 
 from aitor.batch.journal import Record
 from aitor.batch.rows import Row
@@ -93,8 +96,16 @@ def _record(
         "error": error,
         "aitor": ours,
     }
-    text = _ENCODER.encode(fields).encode("ascii") + b"\n"
-    return Record(row, failed=error is not None, text=text)
+    return Record(row, failed=error is not None, text=_line(fields))
+
+
+def _line(fields: dict[str, Any]) -> bytes:
+    # Thrice as fast, but it knows neither half a character nor how to escape one.
+    with suppress(ValueError):
+        text: bytes = to_json(fields, fallback=str)
+        if text.isascii():
+            return text + b"\n"
+    return _ENCODER.encode(fields).encode("ascii") + b"\n"
 
 
 def _body(reply: Reply) -> dict[str, Any]:
