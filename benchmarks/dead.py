@@ -7,6 +7,10 @@ dead upstream counted. aitor runs with its default settings; "tuned" is LiteLLM'
 told to cool down after one failure for half a minute, and not to retry. The processor
 time that an open circuit adds is measured through mocks, where it is not lost in that
 of a call over HTTP.
+
+Most of what a dead provider costs here is paid once: the calls that were in flight
+before the first had failed, and as many new connections to the second provider, whose
+handshakes a run of a thousand calls does not make up for.
 """
 
 from typing import Any
