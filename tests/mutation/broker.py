@@ -653,14 +653,6 @@ BROKER = (
         GUARDS,
     ),
     Mutation(
-        "cache-ignores-the-configured-model",
-        "broker/cache.py",
-        "model or provider.settings.model,\n",
-        "model,\n",
-        "The model that is configured is part of the key.",
-        GUARDS,
-    ),
-    Mutation(
         "cache-shared-by-tenants",
         "broker/broker.py",
         "[tenant, *asked]",
