@@ -15,6 +15,9 @@ from fuzz import journals
 from fuzz.targets import TARGETS
 
 FOUND: list[tuple[str, bytes]] = [
+    # A status of nothing let the reader go on with what followed.
+    ("http1", b"\x00 HTTP/1.1 002\r\n\r\n\x8c"),
+    ("http1", b"\x00\x20HTTP/1.1 002 O\r\n\r\nHTTP/1.1 204 O\r\n\r\n"),
     # A message without a role cannot be carried on with.
     (
         "answers",

@@ -183,7 +183,8 @@ class AnswerReader:
             return
         status = self._parser.get_status_code()
         if status < 100:
-            self.malformed = True
+            # Told to the parser, which then reads no further, and so to `feed`.
+            raise ValueError
         if status < 200:
             self.headers.clear()
             return
