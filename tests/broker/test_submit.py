@@ -1,5 +1,6 @@
 """What a caller of `submit` sees, whatever the providers do."""
 
+import gc
 from typing import Any
 
 import anyio
@@ -611,3 +612,22 @@ async def test_submit_nowait_refuses_what_it_cannot_do(name: str) -> None:
     async with Broker([ScriptedProvider("ok")]) as broker:
         with pytest.raises(TypeError, match=f"takes no '{name}'"):
             broker.submit_nowait("x", **given)
+
+
+async def test_who_comes_back_to_a_provider_that_was_closed_leaves_nothing_open() -> (
+    None
+):
+    """A request between two tries knows the old provider still."""
+    script: list[Step] = [ServerError("down"), "late"]
+    old = ScriptedProvider(script, retry_delay=10.0, max_retries=1)
+    async with Broker({"p": old}) as broker, anyio.create_task_group() as tasks:
+        tasks.start_soon(broker.submit, "x")
+        await anyio.sleep(0.001)
+        broker.add_provider("p", ScriptedProvider("new"))
+        await broker.submit("x")
+        assert old.closed
+        old.closed = False
+        await anyio.sleep(60.0)
+        assert len(old.sent) == 2
+        gc.collect()
+    assert old.closed

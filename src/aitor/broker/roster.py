@@ -7,7 +7,6 @@ with those that are, since most of them are typing errors.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from weakref import WeakSet
 
 from anyio import CancelScope
 
@@ -31,8 +30,9 @@ class Roster:
         self.failover: tuple[Actor, ...] = ()
         self.replaced: list[Actor] = []
         """Those whose place another has taken, until they are closed."""
-        # A request that is between two tries may still come back to one of these.
-        self._closed: WeakSet[Actor] = WeakSet()
+        # A request that is between two tries may still come back to one of these,
+        # and open connections anew: they are closed once more with the broker.
+        self._closed: list[Actor] = []
         self._make = make
 
     def add(self, name: str, provider: Provider) -> None:
@@ -72,7 +72,7 @@ class Roster:
         """Close those that were replaced and have answered their last request."""
         while actor := next((one for one in self.replaced if one.idle), None):
             self.replaced.remove(actor)
-            self._closed.add(actor)
+            self._closed.append(actor)
             actor.limit.part(actor)
             # It may have come back under another name.
             if all(one.provider is not actor.provider for one in self.actors.values()):
