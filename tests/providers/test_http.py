@@ -352,6 +352,7 @@ async def test_a_model_is_asked_until_its_last_day(wire: FakeWire) -> None:
     provider = openai(model="gpt-4")
     provider.wall_clock = on(2026, 10, 22)
     await ask(provider)
+    assert len(wire.sent) == 1
 
 
 @pytest.mark.anyio
@@ -366,6 +367,7 @@ async def test_dates_count_only_at_the_vendors_own_address(wire: FakeWire) -> No
 async def test_a_date_can_be_taken_back(wire: FakeWire) -> None:
     wire.answer(completion())
     await ask(openai(model="gpt-4", rules={"gpt-4": {"retired": False}}))
+    assert len(wire.sent) == 1
 
 
 def test_trouble_is_seen_before_it_comes() -> None:

@@ -32,6 +32,7 @@ from aitor.broker.limit import Limit
 from aitor.broker.mailbox import Mailbox
 from aitor.broker.policy import POLICIES
 from aitor.broker.statistics import ProviderStatistics
+from aitor.broker.throttle import RAMP_CODES, RAMP_FACTOR, RAMP_SECONDS, Throttle
 from aitor.broker.waits import Cause, WaitClock
 from aitor.errors import LLMError, RateLimitError
 from aitor.events import (
@@ -54,16 +55,6 @@ if TYPE_CHECKING:
     from aitor.broker.route import Candidate
 
 __all__ = ("Actor",)
-
-SHORTEST_PAUSE = 0.1
-"""Seconds to wait at least when a server asks for a pause and does not say how long."""
-
-RAMP_CODES = frozenset({"slow_down", "ramp_limit_exceeded"})
-"""Codes by which a vendor says that traffic grew too fast, not that it is too much."""
-
-RAMP_FACTOR = 0.5
-RAMP_SECONDS = 300.0
-"""Half the rate for five minutes: OpenAI asks for growth of at most 50 % in 15."""
 
 
 class Actor:
@@ -103,7 +94,6 @@ class Actor:
             settings.retry_delay, settings.backoff_factor, settings.max_retry_delay
         )
         self.breaker = CircuitBreaker(**dict(settings.breaker))
-        self._random = random
         self._emit = emit
         self._each = each
         self._ledger = ledger
@@ -111,7 +101,7 @@ class Actor:
         self._free = settings.workers
         self._running: set[Call] = set()
         self._service = ServiceTime()
-        self._throttled = 0  # 429s in a row
+        self._throttle = Throttle(settings, self.backoff, random)
         self._restarted = -math.inf
         self._aborted = False
         self._circuit = CircuitState.CLOSED
@@ -355,7 +345,7 @@ class Actor:
         if isinstance(error, RateLimitError):
             self._pause(error, now)
         elif answer is not None:
-            self._throttled = 0
+            self._throttle.calm_down()
             self._service.observe(now - call.started)
             self.costs.learn(call, answer)
         self._record(call, outcome, now)
@@ -369,16 +359,8 @@ class Actor:
             self.limit.bucket.observe(seen.dimension, seen.limit, seen.remaining, now)
 
     def _pause(self, error: RateLimitError, now: float) -> None:
-        """Hold everybody until the server's time, or by a guess that grows."""
-        settings = self.settings
-        seconds = error.retry_after
-        if seconds is None or not seconds > 0.0:
-            # Never nothing: many may have been told the same at once.
-            chance = 0.5 + self._random.random() / 2
-            guess = self.backoff.delay_for(self._throttled, 1.0)
-            seconds = max(guess * chance, SHORTEST_PAUSE)
-        seconds = min(seconds, settings.max_retry_after)
-        self._throttled += 1
+        """Hold everybody, as the server asks."""
+        seconds = self._throttle.pause_for(error)
         if error.code in RAMP_CODES:
             self.limit.bucket.slow_down(RAMP_FACTOR, now + RAMP_SECONDS)
         self.limit.bucket.hold_until(now + seconds)

@@ -6,12 +6,12 @@ import json
 import sys
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from aitor.cli.exits import exits_for_errors
+from aitor.cli.options import Backend, Config
 
 if TYPE_CHECKING:
     from aitor.config import Configuration
@@ -47,16 +47,8 @@ def ask(
             help="A parameter, such as temperature=0.2; the value is JSON or a text.",
         ),
     ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            help="The configuration; else AITOR_CONFIG, aitor.toml or the environment."
-        ),
-    ] = None,
-    backend: Annotated[
-        Literal["asyncio", "trio"] | None,
-        typer.Option(help="What to run on; else what the configuration says."),
-    ] = None,
+    config: Config = None,
+    backend: Backend = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Write the whole reply, as JSON.")
     ] = False,

@@ -9,12 +9,12 @@ same command goes on from there; 130 and 143 likewise, after Control-C and SIGTE
 import json
 import signal
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from aitor.cli.exits import FAILED, MISUSED, exits_for_errors
+from aitor.cli.options import Backend, Config
 from aitor.errors import AccountError, LLMError
 
 if TYPE_CHECKING:
@@ -85,16 +85,6 @@ Timeout = Annotated[
 ]
 Priority = Annotated[int, typer.Option(help="Higher goes first.")]
 Tenant = Annotated[str | None, typer.Option(help="On whose behalf.")]
-Config = Annotated[
-    Path | None,
-    typer.Option(
-        help="The configuration; else AITOR_CONFIG, aitor.toml or the environment."
-    ),
-]
-Backend = Annotated[
-    Literal["asyncio", "trio"] | None,
-    typer.Option(help="What to run on; else what the configuration says."),
-]
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="Draw no progress.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Tell errors only.")]
 AsJSON = Annotated[

@@ -5,12 +5,12 @@
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import typer
 
 from aitor.cli.exits import MISUSED, exits_for_errors
+from aitor.cli.options import Config
 
 __all__ = ("check",)
 
@@ -21,12 +21,7 @@ MOST_WAITS = 5
 
 
 def check(
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            help="The configuration; else AITOR_CONFIG, aitor.toml or the environment."
-        ),
-    ] = None,
+    config: Config = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write it as JSON.")] = False,
 ) -> None:
     """Say what the configuration means, or what is wrong with it."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aitor.cli.exits import exits_for_errors
+from aitor.cli.options import Config
 
 if TYPE_CHECKING:
     from aitor.config import Configuration
@@ -26,12 +27,6 @@ PER_PROVIDER = "; of one provider: NAME=…; may be repeated"
 
 Requests = Annotated[
     str, typer.Option(metavar="N", help="Requests of the batch, such as 1_000_000.")
-]
-Config = Annotated[
-    Path | None,
-    typer.Option(
-        help="The configuration; else AITOR_CONFIG, aitor.toml or the environment."
-    ),
 ]
 Latency = Annotated[
     list[str] | None,
