@@ -10,7 +10,8 @@ import json
 import sqlite3
 import time
 from collections import OrderedDict
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -171,19 +172,21 @@ class Disk:
         if data is not None and len(data) <= self._bounds.size:
             await run_sync(self._put, key, data)
 
-    def _open(self) -> sqlite3.Connection:
+    @contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
         self._path.touch(mode=0o600)
-        connection = sqlite3.connect(self._path, timeout=PATIENCE)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(SCHEMA)
-        return connection
+        with closing(sqlite3.connect(self._path, timeout=PATIENCE)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(SCHEMA)
+            with connection:
+                yield connection
 
     def _oldest(self) -> float:
         ttl = self._bounds.ttl
         return float("-inf") if ttl is None else time.time() - ttl
 
     def _get(self, key: str) -> Reply | None:
-        with closing(self._open()) as connection, connection:
+        with self._opened() as connection:
             found = connection.execute(
                 "SELECT reply FROM replies WHERE key = ? AND stored > ?",
                 (key, self._oldest()),
@@ -197,7 +200,7 @@ class Disk:
 
     def _put(self, key: str, data: bytes) -> None:
         now, bounds = time.time(), self._bounds
-        with closing(self._open()) as connection, connection:
+        with self._opened() as connection:
             connection.execute(
                 "DELETE FROM replies WHERE stored <= ?", (self._oldest(),)
             )
