@@ -133,16 +133,16 @@ async def test_who_leaves_in_the_tick_of_starting_gives_the_place_back() -> None
     assert reply.text == "ok"
 
 
-async def test_an_idle_broker_has_no_tasks_of_its_own_to_run() -> None:
-    """However many providers and workers: nothing runs, so nothing is timed."""
+async def test_an_open_broker_has_one_task_of_its_own() -> None:
+    """However many providers and workers, and also when they have worked."""
     before = len(anyio.get_running_tasks())
     providers = {f"p{n}": ScriptedProvider("ok", workers=100) for n in range(10)}
     async with Broker(providers) as broker:
-        assert len(anyio.get_running_tasks()) == before
+        assert len(anyio.get_running_tasks()) == before + 1
         async with anyio.create_task_group() as tasks:
             for name in providers:
                 tasks.start_soon(lambda name: broker.submit("x", provider=name), name)
-        assert len(anyio.get_running_tasks()) == before
+        assert len(anyio.get_running_tasks()) == before + 1
     assert len(anyio.get_running_tasks()) == before
 
 

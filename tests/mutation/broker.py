@@ -4,6 +4,7 @@ from tests.mutation.mutation import Mutation
 
 __all__ = ("BROKER",)
 
+WATCH = "tests/broker/test_watch.py"
 SUBMIT = "tests/broker/test_submit.py"
 CANCEL = "tests/broker/test_cancel.py"
 FOUND = "tests/broker/test_found.py"
@@ -235,6 +236,46 @@ BROKER = (
         "limit = anyio.current_time() + idle",
         "No trickle moves the limit on the whole.",
         "tests/wire/test_virtual.py -k trickle_of_content",
+    ),
+    Mutation(
+        "earlier-limit-overslept",
+        "broker/watch.py",
+        "if limit < self._rings_at:",
+        "if False:",
+        "A call ends at its limit, also where it is earlier than all before.",
+        WATCH,
+    ),
+    Mutation(
+        "moved-limit-forgotten",
+        "broker/watch.py",
+        "heappush(agenda, (call.limit, number))",
+        "pass",
+        "A call whose limit was moved ends at the new one.",
+        WATCH,
+    ),
+    Mutation(
+        "moved-limit-ignored",
+        "broker/watch.py",
+        "if call.limit > now:",
+        "if False:",
+        "A call whose limit was moved does not end at the old one.",
+        WATCH,
+    ),
+    Mutation(
+        "own-deadline-kept",
+        "broker/watch.py",
+        "call.scope.deadline = math.inf",
+        "pass",
+        "A call from before its broker was opened ends when its limit says.",
+        WATCH,
+    ),
+    Mutation(
+        "agenda-loses-the-running",
+        "broker/watch.py",
+        "for number, call in self._calls.items()]",
+        "for number, call in ()]",
+        "However many calls come and go, each ends at its limit.",
+        WATCH,
     ),
     Mutation(
         "deadline-ignored-in-the-mailbox",

@@ -34,6 +34,7 @@ from aitor.broker.policy import POLICIES
 from aitor.broker.statistics import ProviderStatistics
 from aitor.broker.throttle import RAMP_CODES, RAMP_FACTOR, RAMP_SECONDS, Throttle
 from aitor.broker.waits import Cause, WaitClock
+from aitor.broker.watch import Watch
 from aitor.errors import LLMError, RateLimitError
 from aitor.events import (
     AttemptEnded,
@@ -69,6 +70,7 @@ class Actor:
         emit: Takes events.
         each: Whether an event is wanted for each attempt, not only for what is rare.
         ledger: Takes every attempt.
+        watch: Ends what takes too long.
         weights: Shares of the tenants that differ from 1.
     """
 
@@ -82,6 +84,7 @@ class Actor:
         emit: Callable[[Event], None],
         each: bool,
         ledger: Ledger,
+        watch: Watch,
         weights: Mapping[str, float] | None = None,
     ) -> None:
         settings = provider.settings
@@ -97,6 +100,7 @@ class Actor:
         self._emit = emit
         self._each = each
         self._ledger = ledger
+        self._watch = watch
         self._mailbox = Mailbox(settings.queue_size, weights or {})
         self._free = settings.workers
         self._running: set[Call] = set()
@@ -196,7 +200,7 @@ class Actor:
         answer: Answer | None = None
         error: LLMError | None = None
         try:
-            answer = await exchange(call, self.provider)
+            answer = await exchange(call, self.provider, self._watch)
         except LLMError as caught:
             error = caught
         except Exception as caught:  # noqa: BLE001  # whatever a provider's code does

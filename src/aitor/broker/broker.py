@@ -33,6 +33,7 @@ from aitor.broker.roster import Roster, by_name
 from aitor.broker.route import Model, Route
 from aitor.broker.statistics import Statistics
 from aitor.broker.submission import Submission
+from aitor.broker.watch import Watch
 from aitor.errors import (
     BrokerClosedError,
     ConfigurationError,
@@ -85,6 +86,7 @@ class Broker:
         self._random = Random(seed)  # noqa: S311  # jitter, not secrets
         self._listeners = tuple(listeners)
         self._ledger = Ledger()
+        self._watch = Watch()
         self._cache = cache
         self._limits, self._tenants = limits or {}, tenants or {}
         self._roster = Roster(self._actor)
@@ -333,6 +335,7 @@ class Broker:
             emit=self._emit,
             each=bool(self._listeners),
             ledger=self._ledger,
+            watch=self._watch,
             weights=self._tenants,
         )
 
@@ -394,6 +397,7 @@ class Broker:
         self._stack = AsyncExitStack()
         self._tasks = await self._stack.enter_async_context(create_task_group())
         self._portal = await self._stack.enter_async_context(BlockingPortal())
+        self._tasks.start_soon(self._watch.run)
         return self
 
     async def __aexit__(

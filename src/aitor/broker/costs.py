@@ -56,6 +56,9 @@ class Costs:
 
     def used(self, call: Call, outcome: Outcome, answer: Answer | None) -> Cost:
         """Return what *call* took, by the policy for its *outcome*."""
+        if call.reservation.slot is None:
+            # Where nothing is limited, nothing is counted.
+            return call.reservation.cost
         charge = POLICIES[outcome].charge
         if charge is Charge.USED and answer is not None and not answer.usage.estimated:
             return Cost(1, answer.usage.input_tokens, answer.usage.output_tokens)

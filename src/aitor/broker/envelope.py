@@ -107,6 +107,7 @@ class Call:
         "cost",
         "entry",
         "envelope",
+        "limit",
         "mark",
         "movable",
         "progressed",
@@ -143,6 +144,7 @@ class Call:
         self.started = math.inf
         self.progressed = False  # True once content came in
         self.aborted = False  # True once the broker closed
+        self.limit = math.inf  # when it is cut off, once it runs
         # Set while waiting:
         self.cost = ONE_CALL  # what it is expected to take
         self.entry: Entry[Call] | None = None

@@ -1,10 +1,10 @@
 """
 One exchange with a provider, under all its time limits.
 
-One cancel scope enforces every limit, because its deadline moves: the first content
-has to come in time, each further piece has to follow in time, and neither content nor
-pings nor a trickle of bytes moves the limit on the whole. The caller's own deadline
-bounds them all.
+One limit stands for all of them, because it moves: the first content has to come in
+time, each further piece has to follow in time, and neither content nor pings nor a
+trickle of bytes moves the limit on the whole. The caller's own deadline bounds them
+all. What is cut off ends at a cancel scope, in which every exchange runs.
 """
 
 from functools import partial
@@ -12,6 +12,7 @@ from functools import partial
 import anyio
 
 from aitor.broker.envelope import Call
+from aitor.broker.watch import Watch
 from aitor.errors import (
     AttemptTimeoutError,
     BrokerClosedError,
@@ -26,7 +27,7 @@ from aitor.providers.settings import ProviderSettings
 __all__ = ("exchange",)
 
 
-async def exchange(call: Call, provider: Provider) -> Answer:
+async def exchange(call: Call, provider: Provider, watch: Watch) -> Answer:
     """
     Have *call* answered by *provider* before one of its time limits passes.
 
@@ -37,11 +38,11 @@ async def exchange(call: Call, provider: Provider) -> Answer:
         LLMError: What the provider says.
         TypeError: The provider returned something that is no answer.
     """
-    progress = partial(_progressed, call, provider.settings)
-    with anyio.CancelScope(deadline=_first_limit(call, provider.settings)) as scope:
-        call.scope = scope
+    progress = partial(_progressed, call, provider.settings, watch)
+    with anyio.CancelScope() as call.scope:
+        watch.begin(call, _first_limit(call, provider.settings))
         if call.aborted:
-            scope.cancel()
+            call.scope.cancel()
         try:
             answer = await provider.complete(call.request, progress)
         except ConnectionFailedError as error:
@@ -50,6 +51,8 @@ async def exchange(call: Call, provider: Provider) -> Answer:
             # The server had closed a kept-alive connection before it can have read
             # anything: sending again, once and at once, is the same try.
             answer = await provider.complete(call.request, progress)
+        finally:
+            watch.end(call)
         if not isinstance(answer, Answer):
             raise TypeError(f"an Answer was expected, not {type(answer).__name__}")
         return answer
@@ -64,15 +67,15 @@ def _first_limit(call: Call, settings: ProviderSettings) -> float:
     return min(call.envelope.deadline, call.started + seconds)
 
 
-def _progressed(call: Call, settings: ProviderSettings) -> None:
+def _progressed(call: Call, settings: ProviderSettings, watch: Watch) -> None:
     call.progressed = True
     idle = settings.idle_timeout
-    if call.scope is None or (idle is None and settings.first_token_timeout is None):
+    if idle is None and settings.first_token_timeout is None:
         return
     limit = min(call.envelope.deadline, call.started + settings.timeout)
     if idle is not None:
         limit = min(limit, anyio.current_time() + idle)
-    call.scope.deadline = limit
+    watch.move(call, limit)
 
 
 def _cut_off(call: Call, settings: ProviderSettings) -> LLMError:

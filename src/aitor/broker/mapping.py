@@ -1,13 +1,15 @@
 """
 A stream of prompts in, a stream of results out, in bounded memory.
 
-Runners, at most as many as may be in flight, take turns at reading the source; each
-carries its prompt out and puts the result down for the consumer. A place is free
-again only when its result was handed out, so a slow consumer slows the source down
-and nothing piles up in between. Runners are started as they are needed.
+Runners, at most as many as may be in flight, carry prompts out and put the results
+down for the consumer. One at a time reads the source, for all who wait for a prompt.
+A place is free again only when its result was handed out, so a slow consumer slows
+the source down and nothing piles up in between. Runners are started as they are
+needed.
 """
 
 import threading
+from collections import deque
 from collections.abc import (
     AsyncIterable,
     AsyncIterator,
@@ -18,7 +20,7 @@ from collections.abc import (
 )
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeAlias
 
 import anyio
 from anyio.abc import TaskGroup
@@ -136,7 +138,8 @@ class _Flow:
         self._places = places
         self._ordered = ordered
         self._free = anyio.Semaphore(places, max_value=places, fast_acquire=True)
-        self._turn = anyio.Lock(fast_acquire=True)
+        self._reading = False
+        self._line: deque[_Waiter] = deque()
         self._runners = 0
         self._idle = 0  # runners that wait to read
         self._index = 0  # of the prompt that is read next
@@ -201,28 +204,45 @@ class _Flow:
             self._idle += 1
             try:
                 await self._free.acquire()
-                async with self._turn:
-                    prompt = await self._next()
+                index, prompt = await self._next()
             finally:
                 self._idle -= 1
             if isinstance(prompt, _Nothing):
                 return
-            index, self._index = self._index, self._index + 1
             if not self._idle and self._runners < self._places:
                 self._start_runner()
             self._results[index] = await self._carry_out(index, prompt)
             self._tell()
 
-    async def _next(self) -> "Prompt | _Nothing":
-        if self._exhausted:
-            return NOTHING
+    async def _next(self) -> "_Numbered":
+        """Return what is read next; one reads, for all who wait for something."""
+        if self._reading:
+            waiter = _Waiter()
+            self._line.append(waiter)
+            return await waiter.served()
+        self._reading = True
         try:
-            prompt = await self._read()
-        except Exception as error:  # noqa: BLE001  # the source's own, for the consumer
-            self._failure = error
-            prompt = NOTHING
-        self._exhausted = prompt is NOTHING
-        return prompt
+            read = await self._read_one()
+            # Those in line are served here: were the turn to read handed on instead,
+            # each of them would cost a turn of the event loop. Such a line would
+            # never end, for whoever has been served comes back to its end.
+            while self._line:
+                self._line.popleft().serve(read)
+                read = await self._read_one()
+        finally:
+            self._reading = False
+        return read
+
+    async def _read_one(self) -> "_Numbered":
+        prompt: Prompt | _Nothing = NOTHING
+        if not self._exhausted:
+            try:
+                prompt = await self._read()
+            except Exception as error:  # noqa: BLE001  # the source's, for the consumer
+                self._failure = error
+            self._exhausted = prompt is NOTHING
+        index, self._index = self._index, self._index + 1
+        return index, prompt
 
     async def _carry_out(self, index: int, prompt: Prompt) -> MapResult:
         try:
@@ -241,6 +261,25 @@ class _Nothing:
 
 
 NOTHING: Final = _Nothing()
+
+_Numbered: TypeAlias = tuple[int, Prompt | _Nothing]
+"""A prompt and its position in the source."""
+
+
+class _Waiter:
+    """A runner that waits until another one has read something for it."""
+
+    def __init__(self) -> None:
+        self._served = anyio.Event()
+        self._read: _Numbered = (0, NOTHING)
+
+    def serve(self, read: _Numbered) -> None:
+        self._read = read
+        self._served.set()
+
+    async def served(self) -> _Numbered:
+        await self._served.wait()
+        return self._read
 
 
 def _reader(

@@ -124,7 +124,7 @@ class Route:
         its own `max_queue_wait`; without such a one, who can start soonest.
         """
         if len(self) == 1:
-            only = next(self._by_failures())
+            only = self._candidates[0] if self._candidates else self._look_at_next()
             return only if self._usable(only, now) else None
         envelope = self.envelope
         best, soonest = None, math.inf
@@ -158,14 +158,16 @@ class Route:
     def _new(self) -> Iterator[Candidate]:
         """Make candidates of those not looked at yet, one by one."""
         while self._looked_at < len(self._actors):
-            actor = self._actors[self._looked_at]
-            request = _addressed(
-                self.envelope.request, actor, self._model, first=not self._looked_at
-            )
-            self._looked_at += 1
-            candidate = Candidate(actor, request)
-            self._candidates.append(candidate)
-            yield candidate
+            yield self._look_at_next()
+
+    def _look_at_next(self) -> Candidate:
+        first = not self._looked_at
+        actor = self._actors[self._looked_at]
+        self._looked_at += 1
+        request = _addressed(self.envelope.request, actor, self._model, first=first)
+        candidate = Candidate(actor, request)
+        self._candidates.append(candidate)
+        return candidate
 
     def cut(self, actor: Actor, error: LLMError, now: float, chance: float) -> bool:
         """
