@@ -190,13 +190,11 @@ class Actor:
 
     async def finish(self, call: Call) -> Answer:
         """
-        Wait until *call* may start, and carry it out.
+        Carry *call* out, which has started.
 
         Raises:
             LLMError: Of the class that says what happened.
         """
-        if call.wake is not None:
-            await self._started(call)
         answer: Answer | None = None
         error: LLMError | None = None
         try:
@@ -214,7 +212,13 @@ class Actor:
 
     # Waiting.
 
-    async def _started(self, call: Call) -> None:
+    async def start(self, call: Call) -> None:
+        """
+        Wait until *call*, which has a place in the mailbox, may start.
+
+        Raises:
+            LLMError: It may not, and why.
+        """
         envelope = call.envelope
         try:
             while call.state is State.WAITING:

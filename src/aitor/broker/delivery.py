@@ -88,6 +88,8 @@ class Delivery:
                 call = self._first(route, wait_for_room=True)
             while True:
                 try:
+                    if call.wake is not None:
+                        await call.actor.start(call)
                     answer = await call.actor.finish(call)
                 except LLMError as error:
                     call = await self._next(route, call, error)
