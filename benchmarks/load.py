@@ -9,6 +9,7 @@ requests come at a rate of their own, whether or not the ones before are answere
 # ruff: noqa: TID251  # the loops themselves are what is compared
 
 import contextlib
+import gc
 import random
 import resource
 import time
@@ -185,6 +186,7 @@ async def closed(
     seconds: float,
     warmup: float = 0.5,
     spread: float = 0.0,
+    collector: tuple[int, int, int] | None = None,
 ) -> NoReturn:
     """
     Keep *in_flight* calls going, and finish with what was measured.
@@ -198,7 +200,10 @@ async def closed(
             answer then, if that is possible within reason.
         spread: Over how many seconds the callers' beginnings are spread, so that
             they do not go on in one wave.
+        collector: Thresholds of Python's garbage collector; by default its own.
     """
+    if collector is not None:
+        gc.set_threshold(*collector)
     meter, sleep = Meter(), sleep_on()
     answered = 0
 

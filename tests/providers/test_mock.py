@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from aitor.errors import ConfigurationError, RateLimitError
-from aitor.messages import Request
+from aitor.messages import Request, Usage
 from aitor.providers import MockProvider
 from aitor.testing.virtual import virtual_backend
 
@@ -36,6 +36,18 @@ async def test_the_guides_mock() -> None:
     assert await said(provider, "hello") == GUIDE["responses"]["default"]  # type: ignore[index]
     assert provider.calls == 2
     assert provider.requests == []
+
+
+@pytest.mark.anyio
+async def test_what_is_used_is_a_guess_or_what_is_said() -> None:
+    guessed = (await ask(MockProvider(), "four" * 100)).usage
+    assert 100 <= guessed.input_tokens <= 110
+    usage = {"input_tokens": 1_000, "output_tokens": 500, "cached_tokens": 100}
+    provider = MockProvider(usage=usage)
+    for prompt in ("short", "long" * 100):
+        assert (await ask(provider, prompt)).usage == Usage(1_000, 500, 100)
+    with pytest.raises(ConfigurationError, match="usage"):
+        MockProvider(usage={"tokens": 7})
 
 
 @pytest.mark.anyio

@@ -32,6 +32,7 @@ class MockSettings(ProviderSettings):
             again), or a function of the request. The one for `default` is given when
             none is found.
         default_response: Given when there is none for `default` either.
+        usage: Tokens that each answer is said to have used; by default a guess.
         delay: Seconds before each answer.
         script: What the first calls get, one after the other: texts and exceptions.
         fail: An exception that every further call gets.
@@ -46,6 +47,7 @@ class MockSettings(ProviderSettings):
     # Prompts and answers are private, also those that are pretended.
     responses: Mapping[str, Any] = Field(default_factory=dict, repr=False)
     default_response: str = Field("I understand.", repr=False)
+    usage: Usage | None = None
     delay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     script: Sequence[str | Exception] = Field((), repr=False)
     fail: Exception | None = None
@@ -96,6 +98,7 @@ class MockProvider(Provider):
         self._fail = self.settings.fail
         self._model = self.settings.model or "mock"
         self._answers: dict[tuple[str, str, int], Answer] = {}
+        self._usage = self.settings.usage
         self._delay = self.settings.delay
         self._record = self.settings.record
         self.calls = 0
@@ -127,14 +130,14 @@ class MockProvider(Provider):
         return reply if isinstance(reply, str) else reply(request)
 
     def _answer(self, request: Request, text: str) -> Answer:
-        model = request.model or self._model
-        tokens = int(guess_tokens(request.messages))
+        model, usage = request.model or self._model, self._usage
+        tokens = int(guess_tokens(request.messages)) if usage is None else 0
         # Answers are values, and making one costs more than all the rest.
         answer = self._answers.get((text, model, tokens))
         if answer is None:
             if len(self._answers) >= MOST_ANSWERS:
                 self._answers.clear()
-            usage = Usage(tokens, len(text) // CHARACTERS_A_TOKEN + 1)
+            usage = usage or Usage(tokens, len(text) // CHARACTERS_A_TOKEN + 1)
             message = {"role": "assistant", "content": text}
             answer = Answer(text, model, "stop", usage, message=message)
             self._answers[text, model, tokens] = answer
