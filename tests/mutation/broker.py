@@ -410,7 +410,7 @@ BROKER = (
     Mutation(
         "stale-connection-costs-a-try",
         "broker/exchange.py",
-        "if not error.unused:",
+        "if not lost.unused:",
         "if True:",
         "A connection that the server closed while idle costs no try.",
         SUBMIT,
@@ -418,7 +418,7 @@ BROKER = (
     Mutation(
         "lost-request-sent-again",
         "broker/exchange.py",
-        "if not error.unused:",
+        "if not lost.unused:",
         "if False:",
         "What may have been billed is not sent again as if it had not been sent.",
         f"{GUARDS} tests/wire/test_virtual.py -k 'lost or reset_soon'",

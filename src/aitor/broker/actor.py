@@ -11,7 +11,7 @@ no task of its own that could die or leak: whoever waits at the head of the
 mailbox keeps the clock (`Call.ring_at`), and an idle actor does nothing at all.
 
 Three rules hold everywhere here. Worker, circuit and tokens are taken together or
-not at all (`_start`). They are given back in one place (`_release`), which every
+not at all (`_start`). They are given back in one place (`release`), which every
 exit passes. And the mailbox is looked at again whenever something was given back.
 """
 
@@ -26,7 +26,6 @@ import anyio
 from aitor.broker import refusals
 from aitor.broker.costs import Costs, crash_of
 from aitor.broker.envelope import Call, State
-from aitor.broker.exchange import exchange
 from aitor.broker.ledger import Ledger
 from aitor.broker.limit import Limit
 from aitor.broker.mailbox import Mailbox
@@ -100,7 +99,7 @@ class Actor:
         self._emit = emit
         self._each = each
         self._ledger = ledger
-        self._watch = watch
+        self.watch = watch
         self._mailbox = Mailbox(settings.queue_size, weights or {})
         self._free = settings.workers
         self._running: set[Call] = set()
@@ -187,28 +186,6 @@ class Actor:
         # By fairness a newcomer may put somebody else before all others.
         if self._mailbox.head() is not head:
             self._dispatch(now)
-
-    async def finish(self, call: Call) -> Answer:
-        """
-        Carry *call* out, which has started.
-
-        Raises:
-            LLMError: Of the class that says what happened.
-        """
-        answer: Answer | None = None
-        error: LLMError | None = None
-        try:
-            answer = await exchange(call, self.provider, self._watch)
-        except LLMError as caught:
-            error = caught
-        except Exception as caught:  # noqa: BLE001  # whatever a provider's code does
-            error = self._crashed(call, caught)
-        finally:
-            self._release(call, answer, error)
-        if answer is None:
-            assert error is not None  # noqa: S101  # one of the two, by now
-            raise error
-        return answer
 
     # Waiting.
 
@@ -334,9 +311,17 @@ class Actor:
 
     # Ending.
 
-    def _release(
+    def release(
         self, call: Call, answer: Answer | None, error: LLMError | None
     ) -> None:
+        """
+        Take everything back that *call* held, and learn from how it ended.
+
+        Args:
+            call: It was started, and is over.
+            answer: What it brought.
+            error: What it failed with; neither, if its caller left.
+        """
         now = anyio.current_time()
         if answer is not None:
             outcome = Outcome.ANSWER
@@ -441,7 +426,8 @@ class Actor:
 
     # Errors.
 
-    def _crashed(self, call: Call, error: Exception) -> LLMError:
+    def crashed(self, call: Call, error: Exception) -> LLMError:
+        """Return what *call* ends with where the provider's code raised *error*."""
         kind = type(error).__name__
         # Calls of the same generation may all crash on the same broken pool; one
         # fresh pool serves them all.

@@ -13,6 +13,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from aitor.broker.envelope import Call, Envelope
+from aitor.broker.exchange import exchange
 from aitor.broker.refusals import nobody
 from aitor.broker.route import Candidate, Route
 from aitor.errors import BrokerClosedError, LLMError
@@ -90,7 +91,7 @@ class Delivery:
                 try:
                     if call.wake is not None:
                         await call.actor.start(call)
-                    answer = await call.actor.finish(call)
+                    answer = await exchange(call)
                 except LLMError as error:
                     call = await self._next(route, call, error)
                 else:

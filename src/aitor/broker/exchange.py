@@ -7,12 +7,11 @@ trickle of bytes moves the limit on the whole. The caller's own deadline bounds 
 all. What is cut off ends at a cancel scope, in which every exchange runs.
 """
 
-from functools import partial
+from types import MethodType
 
 import anyio
 
 from aitor.broker.envelope import Call
-from aitor.broker.watch import Watch
 from aitor.errors import (
     AttemptTimeoutError,
     BrokerClosedError,
@@ -21,45 +20,63 @@ from aitor.errors import (
     LLMError,
 )
 from aitor.messages import Answer
-from aitor.providers.base import Provider
-from aitor.providers.settings import ProviderSettings
 
 __all__ = ("exchange",)
 
 
-async def exchange(call: Call, provider: Provider, watch: Watch) -> Answer:
+async def exchange(call: Call) -> Answer:
     """
-    Have *call* answered by *provider* before one of its time limits passes.
+    Carry *call* out, which has started.
+
+    However it ends, its actor has everything back when this returns.
 
     Raises:
         AttemptTimeoutError: One of the provider's time limits passed.
         DeadlineExceededError: The caller's deadline passed.
         BrokerClosedError: The broker closed.
+        ProviderCrashError: The provider's code has a fault.
         LLMError: What the provider says.
-        TypeError: The provider returned something that is no answer.
     """
-    progress = partial(_progressed, call, provider.settings, watch)
-    with anyio.CancelScope() as call.scope:
-        watch.begin(call, _first_limit(call, provider.settings))
-        if call.aborted:
-            call.scope.cancel()
-        try:
-            answer = await provider.complete(call.request, progress)
-        except ConnectionFailedError as error:
-            if not error.unused:
-                raise
-            # The server had closed a kept-alive connection before it can have read
-            # anything: sending again, once and at once, is the same try.
-            answer = await provider.complete(call.request, progress)
-        finally:
-            watch.end(call)
-        if not isinstance(answer, Answer):
-            raise TypeError(f"an Answer was expected, not {type(answer).__name__}")
-        return answer
-    raise _cut_off(call, provider.settings)
+    actor = call.actor
+    provider, progress = actor.provider, MethodType(_progressed, call)
+    answer: Answer | None = None
+    error: LLMError | None = None
+    try:
+        with anyio.CancelScope() as call.scope:
+            actor.watch.begin(call, _first_limit(call))
+            if call.aborted:
+                call.scope.cancel()
+            try:
+                answer = _checked(await provider.complete(call.request, progress))
+            except ConnectionFailedError as lost:
+                if not lost.unused:
+                    raise
+                # The server had closed a kept-alive connection before it can have
+                # read anything: sending again, once and at once, is the same try.
+                answer = _checked(await provider.complete(call.request, progress))
+        if answer is None:
+            error = _cut_off(call)
+    except LLMError as caught:
+        error = caught
+    except Exception as caught:  # noqa: BLE001  # whatever a provider's code does
+        error = actor.crashed(call, caught)
+    finally:
+        actor.watch.end(call)
+        actor.release(call, answer, error)
+    if answer is None:
+        assert error is not None  # noqa: S101  # one of the two, by now
+        raise error
+    return answer
 
 
-def _first_limit(call: Call, settings: ProviderSettings) -> float:
+def _checked(answer: Answer) -> Answer:
+    if not isinstance(answer, Answer):
+        raise TypeError(f"an Answer was expected, not {type(answer).__name__}")
+    return answer
+
+
+def _first_limit(call: Call) -> float:
+    settings = call.actor.settings
     seconds = settings.timeout
     first = settings.first_token_timeout
     if first is not None and first < seconds:
@@ -67,19 +84,21 @@ def _first_limit(call: Call, settings: ProviderSettings) -> float:
     return min(call.envelope.deadline, call.started + seconds)
 
 
-def _progressed(call: Call, settings: ProviderSettings, watch: Watch) -> None:
+def _progressed(call: Call) -> None:
     call.progressed = True
+    settings = call.actor.settings
     idle = settings.idle_timeout
     if idle is None and settings.first_token_timeout is None:
         return
     limit = min(call.envelope.deadline, call.started + settings.timeout)
     if idle is not None:
         limit = min(limit, anyio.current_time() + idle)
-    watch.move(call, limit)
+    call.actor.watch.move(call, limit)
 
 
-def _cut_off(call: Call, settings: ProviderSettings) -> LLMError:
+def _cut_off(call: Call) -> LLMError:
     """Say which limit ended *call*."""
+    settings = call.actor.settings
     if call.aborted:
         return BrokerClosedError("the broker closed while the request ran")
     now = anyio.current_time()
