@@ -1,5 +1,6 @@
 """Requests as bytes, and answers out of bytes, however those come cut up."""
 
+import gc
 from collections.abc import Iterable
 from itertools import pairwise
 
@@ -102,6 +103,24 @@ def test_whether_anything_came_is_known(stop: int) -> None:
     if stop:
         reader.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"[:stop])
     assert reader.begun is bool(stop)
+
+
+def test_a_closed_reader_leaves_nothing_to_the_collector() -> None:
+    """Reader and parser know each other, and a burst may close thousands of them."""
+
+    def readers() -> int:
+        return sum(isinstance(one, AnswerReader) for one in gc.get_objects())
+
+    gc.disable()
+    try:
+        before = readers()
+        reader = AnswerReader()
+        assert readers() == before + 1
+        reader.close()
+        del reader
+        assert readers() == before
+    finally:
+        gc.enable()
 
 
 def test_a_status_of_nothing_is_no_http() -> None:

@@ -3,6 +3,7 @@
 import errno
 import random
 import socket
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,11 @@ from tests.wire.certificates import server_context
 from tests.wire.server import CHUNKED, Server, Step, Then, answer, serve
 from tests.wire.wires import CANARY, OURS, ask, failure_of, pair
 
-from aitor.errors import ConfigurationError, ConnectionFailedError
+from aitor.errors import (
+    AttemptTimeoutError,
+    ConfigurationError,
+    ConnectionFailedError,
+)
 from aitor.wire import WireSettings, dial, open_wire
 from aitor.wire.failures import Fault
 from aitor.wire.httpx2 import Httpx2Wire
@@ -372,18 +377,85 @@ async def test_addresses_that_were_good_outlive_a_failed_look_up(
 ) -> None:
     """A name server's bad moment is no outage of the provider."""
     monkeypatch.setattr(dial, "FRESH", -1.0)
-    look_up, answers = anyio.getaddrinfo, [True, False]
+    answers = [True, False]
+    async with serve(Server()) as server:
 
-    async def once(*given: Any, **more: Any) -> Any:
-        if answers.pop(0):
-            return await look_up(*given, **more)
-        raise socket.gaierror(socket.EAI_AGAIN, "try again")
+        async def once(*_: object, **__: object) -> list[object]:
+            if answers.pop(0):
+                address = ("127.0.0.1", server.port)
+                return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address)]
+            raise socket.gaierror(socket.EAI_AGAIN, "try again")
 
-    monkeypatch.setattr(anyio, "getaddrinfo", once)
-    async with pair("sockets", Server(), keep_alive=False) as wire:
+        monkeypatch.setattr(anyio, "getaddrinfo", once)
+        settings = WireSettings("http://one.invalid", keep_alive=False)
+        wire = open_wire("sockets", settings)
         assert (await ask(wire))[0] == 200
         assert (await ask(wire))[0] == 200
+        await wire.aclose()
     assert not answers
+
+
+async def test_an_address_in_figures_is_not_looked_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No name server, and no thread that asks one, stands before it."""
+
+    async def look_up(*_: object, **__: object) -> list[object]:
+        raise AssertionError
+
+    monkeypatch.setattr(anyio, "getaddrinfo", look_up)
+    async with pair("sockets", Server()) as wire:
+        assert (await ask(wire))[0] == 200
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others tell a little later")
+async def test_a_server_on_the_same_machine_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is connected as soon as it is asked, which saves a turn of the event loop."""
+    monkeypatch.delattr(dial, "wait_writable")
+    async with pair("sockets", Server()) as wire:
+        assert (await ask(wire))[0] == 200
+
+
+@pytest.fixture
+def never_connected(monkeypatch: pytest.MonkeyPatch) -> list[socket.socket]:
+    """The sockets that were made; the server behind them is far and says nothing."""
+    made: list[socket.socket] = []
+    begin = dial._begin
+
+    def pending(family: int, address: Any) -> tuple[socket.socket, int]:
+        connection, _ = begin(family, address)
+        made.append(connection)
+        return connection, errno.EINPROGRESS
+
+    async def wait(_: object) -> None:
+        await anyio.sleep_forever()
+
+    monkeypatch.setattr(dial, "_begin", pending)
+    monkeypatch.setattr(dial, "wait_writable", wait)
+    return made
+
+
+async def test_a_known_address_that_does_not_answer_has_a_time_limit(
+    never_connected: list[socket.socket],
+) -> None:
+    """A limit is only opened where something has to be waited for, but there it is."""
+    async with pair("sockets", Server(), connect_timeout=0.01) as wire:
+        with anyio.fail_after(10):
+            failure = await failure_of(wire)
+    assert type(failure) is AttemptTimeoutError
+    assert [connection.fileno() for connection in never_connected] == [-1]
+
+
+async def test_who_is_cancelled_while_connecting_leaves_no_socket(
+    never_connected: list[socket.socket],
+) -> None:
+    async with pair("sockets", Server()) as wire, anyio.create_task_group() as group:
+        group.start_soon(ask, wire)
+        await anyio.wait_all_tasks_blocked()
+        group.cancel_scope.cancel()
+    assert [connection.fileno() for connection in never_connected] == [-1]
 
 
 async def test_the_systems_own_time_limit_is_not_taken_for_ours(
@@ -391,10 +463,10 @@ async def test_the_systems_own_time_limit_is_not_taken_for_ours(
 ) -> None:
     """It comes after a time that no setting of ours has named."""
 
-    async def connect(*_: object) -> socket.socket:
-        raise OSError(errno.ETIMEDOUT, "Connection timed out")
+    def begin(*_: object) -> tuple[socket.socket, int]:
+        return socket.socket(), errno.ETIMEDOUT
 
-    monkeypatch.setattr(dial, "_connect", connect)
+    monkeypatch.setattr(dial, "_begin", begin)
     wire = open_wire("sockets", WireSettings("http://127.0.0.1:9"))
     told = (await failure_of(wire)).message
     assert told.endswith("ETIMEDOUT")
@@ -405,9 +477,7 @@ async def test_an_option_that_may_not_be_set_is_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In a sandbox, for example: it is a nicety, and no reason to fail."""
-    monkeypatch.setattr(socket, "SO_NEW", 9_999, raising=False)
-    options = ((socket.IPPROTO_TCP, "SO_NEW", 1), (socket.IPPROTO_TCP, "SO_NONE", 1))
-    monkeypatch.setattr(dial, "OPTIONS", options)
+    monkeypatch.setattr(dial, "OPTIONS", ((socket.IPPROTO_TCP, 9_999, 1),))
     async with pair("sockets", Server()) as wire:
         assert (await ask(wire))[0] == 200
 

@@ -115,7 +115,7 @@ VAGUE = _table(
 """Words that say less than a status does: they count where there is none."""
 
 SAYINGS: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
-    (kind, re.compile(pattern, re.IGNORECASE | re.VERBOSE))
+    (kind, re.compile(pattern, re.VERBOSE))
     for kind, pattern in (
         # The purse and the country open the circuit, so these must begin a message:
         # a prompt that is quoted further in must not be able to say them.
@@ -158,7 +158,7 @@ SAYINGS: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
         ),
     )
 )
-"""What vendors say where no code tells."""
+"""What vendors say where no code tells; here and below in lower case."""
 
 STATUS: dict[int, Kind] = {
     401: AuthenticationError,
@@ -205,21 +205,20 @@ NAMED = re.compile(
         | \b (?P<c>[a-z_.]+) ['"`]? \ cannot\ both\ be\ specified
         | \b (?P<d>[a-z_.]+) ['"`]? \ (?:parameter\ )?
           (?:is|are) \ (?:not\ supported|unsupported|deprecated)""",
-    re.IGNORECASE | re.VERBOSE,
+    re.VERBOSE,
 )
 """A message that names the parameter which the model does not take."""
 
 CEILING = re.compile(
     r"""(?P<name>max_tokens|max_completion_tokens|max_output_tokens)\b .{0,80}?
         (?:>|supports\ at\ most|less\ than\ or\ equal\ to) \  (?P<most>\d{2,9})\b""",
-    re.IGNORECASE | re.VERBOSE | re.DOTALL,
+    re.VERBOSE | re.DOTALL,
 )
 """A message that tells the most output tokens which the model gives."""
 
-INSTEAD = re.compile(r"\buse ['\"`]?([a-z_]+)['\"`]? instead", re.IGNORECASE)
+INSTEAD = re.compile(r"\buse ['\"`]?([a-z_]+)['\"`]? instead")
 WAIT = re.compile(
-    r"(?:try again|retry) (?:in|after) ((?:\d+(?:\.\d+)? ?[a-z]+ ?){1,3})",
-    re.IGNORECASE,
+    r"(?:try again|retry) (?:in|after) ((?:\d+(?:\.\d+)? ?[a-z]+ ?){1,3})"
 )
 PARAMETER = re.compile(r"[a-z_]+(?:\.[a-z_]+)*")
 REQUEST_ID = re.compile(r"req_[A-Za-z0-9_]{4,64}")
@@ -311,23 +310,24 @@ class Refusal:
 
     def error(self) -> LLMError:
         """Return the error to raise, with what the headers say of limits and waits."""
+        code = self.code
         fields: dict[str, Any] = {
             "status": self.status,
-            "code": self.code,
+            "code": code,
             "retry_after": self.retry_after,
             "request_id": _request_id(self.headers, self.fault),
         }
         if self.kind is UnsupportedParameterError:
             fields["parameter"] = self.parameter
-        error = self.kind(self._text(), **fields)
+        error = self.kind(self._text(code), **fields)
         error.headers = {k: v for k, v in self.headers.items() if k.startswith(HINTS)}
         return error
 
-    def _text(self) -> str:
+    def _text(self, code: str | None) -> str:
         said = SENTENCES[self.kind].format(parameter=self.parameter)
         if self.overloaded and self.kind is RateLimitError:
             said = "model_overloaded: " + said
-        text = f"{said} ({self.status}{f' {self.code}' if self.code else ''})"
+        text = f"{said} ({self.status}{f' {code}' if code else ''})"
         for message in self.fault.messages:
             if told := repeatable(message, numbers=self.kind in NUMBERED):
                 return f"{text}: {told}"
@@ -368,7 +368,7 @@ def _parameter(
 ) -> tuple[str | None, str | None, int | None]:
     # Name, the name to use instead, and the most that is taken for it.
     if found := _said(CEILING, fault):
-        name = found["name"].lower()
+        name = found["name"]
         if name in sent:
             return name, None, int(found["most"])
     names = [fault.parameter] if kind is UnsupportedParameterError else []
@@ -395,7 +395,7 @@ def _first(table: Mapping[str, Kind], words: list[str]) -> Kind | None:
 
 
 def _said(pattern: re.Pattern[str], fault: Fault) -> re.Match[str] | None:
-    for message in fault.messages:
+    for message in fault.heard:
         if found := pattern.search(message):
             return found
     return None

@@ -9,7 +9,7 @@ from a table or learned from a refusal. A value of None takes a default away.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic_core import from_json, to_json
 
@@ -20,12 +20,10 @@ from aitor.errors import (
     UnsupportedParameterError,
 )
 from aitor.messages import Request
+from aitor.providers.classify import Refusal
 from aitor.providers.dialect import Dialect
 from aitor.providers.rules import Lesson, Lessons, Rule, remove, rule_of
 from aitor.providers.settings import OUTPUT_LIMITS, HTTPSettings
-
-if TYPE_CHECKING:
-    from aitor.providers.classify import Refusal
 
 __all__ = ("Call", "Composer")
 
@@ -135,7 +133,7 @@ class Composer:
         self._leave_out(model, rule, lesson, dialect, body)
         return Call(request, model, dialect, body, _json(body), stream)
 
-    def learn(self, call: Call, refusal: "Refusal") -> LLMError:
+    def learn(self, call: Call, refusal: Refusal) -> LLMError:
         """
         Learn from the refusal of *call*, and return the error to raise.
 

@@ -38,6 +38,7 @@ class Fault:
     Args:
         words: Codes and types as they were written, the most telling first.
         messages: What was said to people, likewise.
+        heard: The same in lower case, for who looks for something in it.
         parameter: The parameter that it is about.
         status: A status that stands in the body; it counts when the head said 200.
         retry_after: Seconds to wait.
@@ -46,10 +47,17 @@ class Fault:
 
     words: list[str] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
+    heard: list[str] = field(default_factory=list)
     parameter: str | None = None
     status: int | None = None
     retry_after: float | None = None
     request_id: str | None = None
+
+    def hear(self, message: str) -> None:
+        """Add what was said to people."""
+        message = message[:LONGEST_MESSAGE]
+        self.messages.append(message)
+        self.heard.append(message.lower())
 
 
 def fault_in_bytes(body: bytes) -> Fault:
@@ -58,8 +66,11 @@ def fault_in_bytes(body: bytes) -> Fault:
         return fault_in(from_json(body))
     except ValueError:
         text = body.decode("utf-8", "replace").strip()
+    fault = Fault()
     # A page is decoration around its status.
-    return Fault() if text.startswith("<") else Fault(messages=[text[:LONGEST_MESSAGE]])
+    if not text.startswith("<"):
+        fault.hear(text)
+    return fault
 
 
 def fault_in(document: Any) -> Fault:
@@ -85,15 +96,24 @@ def _collect(fault: Fault, document: Any, depth: int) -> None:
         for item in document[:MOST_ITEMS]:
             _collect(fault, item, depth - 1)
     elif isinstance(document, dict):
-        _word(fault, document.get("error_code"))
-        _word(fault, document.get("code"))
-        for key in INSIDE:
-            _collect(fault, document.get(key), depth - 1)
-        for key in ("type", "status", "reason"):
-            _word(fault, document.get(key))
-        for key in ("message", "msg", "detail"):
-            _collect(fault, document.get(key), depth - 1)
-        _facts(fault, document)
+        _look_through(fault, document, depth - 1)
+
+
+def _look_through(fault: Fault, document: dict[str, Any], depth: int) -> None:
+    # Most keys are missing, or say nothing.
+    for key in ("error_code", "code"):
+        if word := document.get(key):
+            _word(fault, word)
+    for key in INSIDE:
+        if inner := document.get(key):
+            _collect(fault, inner, depth)
+    for key in ("type", "status", "reason"):
+        if word := document.get(key):
+            _word(fault, word)
+    for key in ("message", "msg", "detail"):
+        if said := document.get(key):
+            _collect(fault, said, depth)
+    _facts(fault, document)
 
 
 def _message(fault: Fault, text: str, depth: int) -> None:
@@ -102,7 +122,7 @@ def _message(fault: Fault, text: str, depth: int) -> None:
     if 0 <= begin < end:
         with contextlib.suppress(ValueError):
             _collect(fault, from_json(text[begin : end + 1]), depth - 1)
-    fault.messages.append(text[:LONGEST_MESSAGE])
+    fault.hear(text)
 
 
 def _word(fault: Fault, word: Any) -> None:

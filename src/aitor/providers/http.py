@@ -24,6 +24,7 @@ from aitor.errors import ConfigurationError, LLMError
 from aitor.events import ParameterDropped
 from aitor.messages import Answer, Request
 from aitor.providers.base import Progress, Provider
+from aitor.providers.classify import Refusal
 from aitor.providers.composer import Call, Composer
 from aitor.providers.dialect import Dialect, Exchange
 from aitor.providers.pools import Pools
@@ -202,10 +203,6 @@ class HTTPProvider(Provider):
         return WholeReader(call.dialect, exchange)
 
     def _refused(self, call: Call, response: Response, body: Any) -> LLMError:
-        # Imported here: its tables take longer to build than all the rest, and a
-        # provider that is well never needs them.
-        from aitor.providers.classify import Refusal
-
         refusal = Refusal.read(
             response.status,
             response.headers,

@@ -105,6 +105,9 @@ def repeatable_code(code: str) -> bool:
 
 
 def _is_ours(chunk: str, *, numbers: bool) -> bool:
+    # Most are plain words.
+    if chunk.lower() in WORDS:
+        return True
     # A chunk passes whole or not at all, or pieces of a key would stand alone.
     atoms = ATOMS.findall(chunk)
     after_number = False

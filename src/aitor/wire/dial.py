@@ -11,9 +11,9 @@ import os
 import socket
 import ssl
 from collections.abc import Sequence
-from contextlib import suppress
 from itertools import chain, zip_longest
 from math import inf
+from time import monotonic
 from typing import Any, TypeAlias
 
 import anyio
@@ -27,16 +27,22 @@ FRESH = 10.0
 HEAD_START = 0.25
 """Seconds an address has before the next is tried beside it (RFC 8305)."""
 
-PENDING = (errno.EINPROGRESS, errno.EWOULDBLOCK)
+PENDING = (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EALREADY)
+CONNECTED = (0, errno.EISCONN)
 
-OPTIONS = (
-    (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
-    # A model may think for minutes without a byte, longer than many firewalls
-    # remember a connection. The figures are those of the vendors' SDKs, in seconds.
-    (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
-    (socket.IPPROTO_TCP, "TCP_KEEPIDLE", 60),
-    (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 60),
-    (socket.IPPROTO_TCP, "TCP_KEEPCNT", 5),
+OPTIONS = tuple(
+    (level, getattr(socket, name), value)
+    for level, name, value in (
+        (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
+        # A model may think for minutes without a byte, longer than many firewalls
+        # remember a connection. The figures are those of the vendors' SDKs, in seconds.
+        (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+        (socket.IPPROTO_TCP, "TCP_KEEPIDLE", 60),
+        (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 60),
+        (socket.IPPROTO_TCP, "TCP_KEEPCNT", 5),
+    )
+    # Not every system has all of them.
+    if hasattr(socket, name)
 )
 
 Address: TypeAlias = tuple[int, Any]
@@ -58,28 +64,44 @@ class Dialler:
         self._port = port
         self._context = context
         self._lock = anyio.Lock()
-        self._known: list[Address] = []
+        self._known = _in_figures(host, port)
         self._failure: OSError | None = None
-        self._looked_up = -inf
+        # Addresses in figures hold for ever.
+        self._looked_up = inf if self._known else -inf
 
-    async def dial(self) -> socket.socket:
+    async def dial(self, timeout: float) -> socket.socket:
         """
         Return a new connection, its TLS handshake done.
 
+        Args:
+            timeout: Seconds that waiting for it may take.
+
         Raises:
             OSError: As the system or the TLS library tells it.
+            TimeoutError: It was too late; without an `errno`, unlike the system's.
         """
-        connection = await _race(await self._addresses())
-        if self._context is None:
-            return connection
-        return await _shake_hands(connection, self._context, self._host)
+        if len(self._known) == 1 and self._context is None and self._is_fresh():
+            connection, code = _begin(*self._known[0])
+            if code in PENDING:
+                with anyio.fail_after(timeout):
+                    code = await _outcome(connection)
+            return _connected(connection, code)
+        with anyio.fail_after(timeout):
+            connection = await _race(await self._addresses())
+            if self._context is None:
+                return connection
+            return await _shake_hands(connection, self._context, self._host)
+
+    def _is_fresh(self) -> bool:
+        return monotonic() - self._looked_up <= FRESH
 
     async def _addresses(self) -> list[Address]:
         """Return the host's addresses; who asks meanwhile shares the answer."""
-        asked = anyio.current_time()
+        if self._known and self._is_fresh():
+            return self._known
+        asked = monotonic()
         async with self._lock:
-            age = anyio.current_time() - self._looked_up
-            if age > FRESH or (self._failure and self._looked_up < asked):
+            if not self._is_fresh() or (self._failure and self._looked_up < asked):
                 await self._look_up()
             if self._failure:
                 raise type(self._failure)(*self._failure.args)
@@ -95,7 +117,18 @@ class Dialler:
         except OSError as error:
             # Addresses that were good may be so still.
             self._failure = None if self._known else error
-        self._looked_up = anyio.current_time()
+        self._looked_up = monotonic()
+
+
+def _in_figures(host: str, port: int) -> list[Address]:
+    """Return the address that *host* is, if it is one and not a name."""
+    try:
+        found = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+        )
+    except OSError:
+        return []
+    return [(entry[0], entry[4]) for entry in found]
 
 
 def _alternate(addresses: Sequence[Address]) -> list[Address]:
@@ -142,24 +175,48 @@ async def _race(addresses: Sequence[Address]) -> socket.socket:
 
 
 async def _connect(family: int, address: Any) -> socket.socket:
+    connection, code = _begin(family, address)
+    if code in PENDING:
+        code = await _outcome(connection)
+    return _connected(connection, code)
+
+
+def _begin(family: int, address: Any) -> tuple[socket.socket, int]:
+    """Begin to connect; return the socket, and how far it is as an `errno`."""
     connection = socket.socket(family, socket.SOCK_STREAM)
     try:
         connection.settimeout(0)
-        for level, name, value in OPTIONS:
-            # Not every system has all of them, or lets everybody set them.
-            with suppress(AttributeError, OSError):
-                connection.setsockopt(level, getattr(socket, name), value)
+        for option in OPTIONS:
+            try:
+                connection.setsockopt(*option)
+            except OSError:
+                # Not every system lets everybody set all of them.
+                continue
         code = connection.connect_ex(address)
         if code in PENDING:
-            await wait_writable(connection)
-            code = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            # On the same machine the handshake is over by now.
+            code = connection.connect_ex(address)
     except BaseException:
         connection.close()
         raise
-    if code:
+    return connection, code
+
+
+async def _outcome(connection: socket.socket) -> int:
+    """Wait until connecting is over; return how it ended as an `errno`."""
+    try:
+        await wait_writable(connection)
+        return connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    except BaseException:
         connection.close()
-        raise OSError(code, os.strerror(code))
-    return connection
+        raise
+
+
+def _connected(connection: socket.socket, code: int) -> socket.socket:
+    if code in CONNECTED:
+        return connection
+    connection.close()
+    raise OSError(code, os.strerror(code))
 
 
 async def _shake_hands(

@@ -162,6 +162,11 @@ class AnswerReader:
         self.pieces.clear()
         return body
 
+    def close(self) -> None:
+        """Read no more."""
+        # The parser knows the reader too; only the collector could part them later.
+        del self._parser
+
     # What the parser calls. An answer that nobody asked for, right behind the one
     # that was, is read over.
 

@@ -114,8 +114,7 @@ class SocketWire:
             raise Fault.CLOSED.error()
         timeout = self._settings.connect_timeout
         try:
-            with anyio.fail_after(timeout):
-                return _Connection(await self._dialler.dial())
+            return _Connection(await self._dialler.dial(timeout))
         except OSError as error:
             failure: LLMError = explain_connect(error)
             # The system's own has a number, and comes after its own time.
@@ -202,6 +201,7 @@ class _Connection:
 
     def close(self) -> None:
         self.socket.close()
+        self.answer.close()
 
 
 class _Exchange:
