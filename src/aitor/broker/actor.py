@@ -216,7 +216,11 @@ class Actor:
             self._withdraw(call)
             raise
         if call.refusal is not None:
-            raise call.refusal
+            try:
+                raise call.refusal
+            finally:
+                # It knows this frame, which knows the call.
+                call.refusal = None
 
     def _woken(self, call: Call) -> None:
         # The deadline passed, the clock rang, or there is a clock to keep now.

@@ -93,10 +93,13 @@ class Delivery:
                         await call.actor.start(call)
                     answer = await exchange(call)
                 except LLMError as error:
-                    call = await self._next(route, call, error)
+                    following = await self._next(route, call, error)
                 else:
                     outcome = Outcome.ANSWER
                     return _reply(call.actor.name, answer, envelope)
+                if following is None:
+                    raise envelope.last or _nobody(route)
+                call = following
         except LLMError as error:
             error.attempts = envelope.attempts
             outcome = error.outcome
@@ -107,6 +110,9 @@ class Delivery:
             raise
         finally:
             self._ended(envelope, outcome)
+            # Its traceback knows this frame, which knows the envelope: a circle, which
+            # only the garbage collector would find.
+            envelope.last = None
 
     async def drain(self) -> None:
         """Wait until every request has its outcome."""
@@ -126,17 +132,20 @@ class Delivery:
         now = route.envelope.arrived
         candidate = route.choose(now)
         if candidate is None:
-            raise nobody([one.actor for one in route], now)
+            raise _nobody(route)
         call = Call(candidate, route.envelope, movable=len(route) > 1)
         candidate.actor.enter(call, now, wait_for_room=wait_for_room)
         return call
 
-    async def _next(self, route: Route, call: Call, error: LLMError) -> Call:
+    async def _next(self, route: Route, call: Call, error: LLMError) -> Call | None:
         """
         Choose who is asked after *call* and put the request in its mailbox.
 
+        Returns:
+            The next call; None if nobody is asked any more.
+
         Raises:
-            LLMError: If nobody is: *error*, or the last one that was no refusal.
+            LLMError: If the mailbox does not take it, or the broker closed.
         """
         envelope = route.envelope
         now = anyio.current_time()
@@ -144,15 +153,15 @@ class Delivery:
         if error.outcome is not Outcome.REFUSED:
             envelope.last = error
             if not route.cut(call.actor, error, now, self._random.random()):
-                raise error
+                return None
         last = envelope.last
         while True:
             candidate = route.choose(now)
             if candidate is None:
-                raise last or nobody([one.actor for one in route], now)
+                return None
             if candidate.not_before > now:
                 if last is not None and candidate.not_before > envelope.deadline:
-                    raise last
+                    return None
                 await self._back_off(envelope, candidate.not_before, now)
                 now = anyio.current_time()
             elif last is None or self._may_try(candidate, envelope, now):
@@ -161,7 +170,7 @@ class Delivery:
                 return call
             elif not envelope.patient:
                 last.add_note("the retry budget allowed no further try")
-                raise last
+                return None
 
     def _may_try(self, candidate: Candidate, envelope: Envelope, now: float) -> bool:
         # Moving on to a provider that is well is no burden on anybody. Asking again
@@ -214,6 +223,10 @@ class Delivery:
 
 SHORTEST_WAIT = 0.1
 """Seconds that a patient request waits at least for the retry budget to grow."""
+
+
+def _nobody(route: Route) -> LLMError:
+    return nobody([one.actor for one in route], anyio.current_time())
 
 
 def _reply(provider: str, answer: Answer, envelope: Envelope) -> Reply:
