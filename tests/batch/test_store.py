@@ -217,6 +217,23 @@ def test_a_name_given_twice_is_found_among_finished_rows(desk: Desk) -> None:
         store.admit([row("a", 1), row("a", 2)])
 
 
+def test_a_name_given_twice_in_one_piece_is_told_with_both_lines(desk: Desk) -> None:
+    with desk.open() as store:
+        store.admit([row("x", 1)])
+        rows = [row("a", 2), row("b", 3), row("c", 4), row("b", 6), row("a", 7)]
+        twice = "'b' is both in line 3 and in line 6"
+        with pytest.raises(InputError, match=twice):
+            store.admit(rows)
+
+
+@pytest.mark.parametrize("name", ["", "\0", "a\0b", "é", "\U0001f600", "'", "1"])
+def test_a_row_is_known_again_whatever_it_is_called(desk: Desk, name: str) -> None:
+    desk.save(record(name))
+    with desk.open() as store:
+        rows = [row("b", 1), row(name, 2), row(f"{name} ", 3)]
+        assert [each.line for each in store.admit(rows).rows] == [1, 3]
+
+
 def test_a_row_may_move_to_another_line(desk: Desk) -> None:
     desk.save(record("a"))
     with desk.open() as store:

@@ -26,6 +26,11 @@ def reply(provider: str = "openai", model: str = "gpt-5.5", **fields: Any) -> Re
     return Reply("hi", provider, model, "stop", usage, attempts, **fields)
 
 
+def count(summary: Summary, reply: Reply, cost: Decimal | None) -> None:
+    by = (reply.provider, reply.model)
+    summary.count_answer(by, reply.usage, reply.attempts, cost)
+
+
 def waits(**seconds: float) -> dict[str, float]:
     return Waits(**seconds)._asdict()
 
@@ -33,12 +38,12 @@ def waits(**seconds: float) -> dict[str, float]:
 @pytest.fixture
 def summary() -> Summary:
     summary = Summary(rows=12, earlier_succeeded=5, earlier_failed=1, seconds=4.0)
-    summary.count_answer(reply(), Decimal("0.5"))
-    summary.count_answer(reply(), Decimal("0.25"))
+    count(summary, reply(), Decimal("0.5"))
+    count(summary, reply(), Decimal("0.25"))
     moved = Attempt(
         "openai", "gpt-5.5", Outcome.SERVER, 1.0, Waits(rate=1.5, worker=0.25)
     )
-    summary.count_answer(reply("local", "llama", before=(moved,)), None)
+    count(summary, reply("local", "llama", before=(moved,)), None)
     summary.count_failure(BadRequestError("no"))
     summary.count_failure(OverloadedError("no", attempts=reply().attempts))
     summary.count_failure(OverloadedError("no"))

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from aitor.broker.broker import Broker
@@ -93,6 +94,37 @@ async def test_an_asynchronous_source_may_be_slow() -> None:
             arrivals.append(anyio.current_time() - begin)
     # Each result is handed out when it is there, not when the source ends.
     assert arrivals == pytest.approx([1.0, 2.0, 3.0, 4.0, 5.0])
+
+
+async def test_all_who_wait_for_the_source_go_on_together() -> None:
+    """
+    One that was slow for a moment is read at once by as many as there is room for.
+    """
+    opened, read = anyio.Event(), 0
+
+    async def source() -> AsyncIterator[str]:
+        nonlocal read
+        for number in range(40):
+            if number == 20:
+                await opened.wait()
+            read += 1
+            yield f"{number}"
+
+    async with Broker([echo()]) as broker, anyio.create_task_group() as tasks:
+        results: list[MapResult] = []
+
+        async def consume() -> None:
+            async for result in broker.map(source(), max_in_flight=10):
+                results.append(result)
+
+        tasks.start_soon(consume)
+        await anyio.wait_all_tasks_blocked()
+        assert (read, len(results)) == (20, 20)
+        opened.set()
+        for _ in range(2):
+            await anyio.lowlevel.checkpoint()
+        assert read >= 30
+    assert sorted(result.index for result in results) == list(range(40))
 
 
 async def test_a_source_that_raises_ends_the_stream_after_what_was_in_flight() -> None:

@@ -261,17 +261,20 @@ class _Run:
         seconds = anyio.current_time() - since
         if error is not None:
             record = failed(row, error, seconds=seconds)
-            count = partial(self._summary.count_failure, error)
+            count = partial(self._landed, self._summary.count_failure, error)
         else:
             reply = cast("Reply", result.reply)
             cost = self._cost(reply) if self._cost is not None else None
             record = answered(row, reply, seconds=seconds, cost=cost)
-            count = partial(self._summary.count_answer, reply, cost)
-        await self._writer.put(record, partial(self._landed, count))
+            # Its text is in the record; the reply itself does not wait for the disk.
+            by = (reply.provider, reply.model)
+            told = (by, reply.usage, reply.attempts, cost)
+            count = partial(self._landed, self._summary.count_answer, *told)
+        await self._writer.put(record, count)
 
-    def _landed(self, count: Callable[[], None]) -> None:
+    def _landed(self, count: Callable[..., None], *told: object) -> None:
         self._summary.in_flight -= 1
-        count()
+        count(*told)
 
     async def _refuse(self, row: Row) -> None:
         error = cast("BadRequestError", row.error)

@@ -26,8 +26,8 @@ STDIN = "-"
 PIECE = 128 * 1024
 """Bytes read at once."""
 
-ROWS = 256
-"""Most rows handed out at once: some milliseconds of work."""
+ROWS = 128
+"""Most rows handed out at once: a millisecond or two of work."""
 
 BOM = b"\xef\xbb\xbf"
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from aitor.broker.ledger import Ledger
 from aitor.errors import LLMError
-from aitor.messages import Attempt, Reply, Usage
+from aitor.messages import Attempt, Usage
 
 __all__ = ("Served", "Summary")
 
@@ -90,12 +90,28 @@ class Summary:
     ledger: Ledger = field(default_factory=Ledger)
     notes: list[str] = field(default_factory=list)
 
-    def count_answer(self, reply: Reply, cost: Decimal | None) -> None:
-        """Count a row that was answered."""
+    def count_answer(
+        self,
+        by: tuple[str, str],
+        usage: Usage,
+        attempts: Iterable[Attempt],
+        cost: Decimal | None,
+    ) -> None:
+        """
+        Count a row that was answered.
+
+        Args:
+            by: The provider and the model.
+            usage: Tokens used.
+            attempts: Every call on the wire.
+            cost: In US dollars; None where it is unknown.
+        """
         self.succeeded += 1
-        key = (reply.provider, reply.model)
-        self.served.setdefault(key, Served()).add(reply.usage, cost)
-        self._count_attempts(reply.attempts)
+        served = self.served.get(by)
+        if served is None:
+            served = self.served[by] = Served()
+        served.add(usage, cost)
+        self._count_attempts(attempts)
 
     def count_failure(self, error: LLMError) -> None:
         """Count a row that failed."""

@@ -238,6 +238,8 @@ class _Flow:
         if not self._exhausted:
             try:
                 prompt = await self._read()
+            except StopAsyncIteration:
+                pass
             except Exception as error:  # noqa: BLE001  # the source's, for the consumer
                 self._failure = error
             self._exhausted = prompt is NOTHING
@@ -285,14 +287,13 @@ class _Waiter:
 def _reader(
     source: Iterable[Prompt] | AsyncIterable[Prompt],
 ) -> Callable[[], Awaitable[Prompt | _Nothing]]:
-    """Return a function that reads the next prompt of any kind of source."""
+    """
+    Return a function that reads the next prompt of any kind of source.
+
+    At the end it returns `NOTHING` or raises `StopAsyncIteration`.
+    """
     if isinstance(source, AsyncIterable):
-        asynchronous = aiter(source)
-
-        async def read_async() -> Prompt | _Nothing:
-            return await anext(asynchronous, NOTHING)
-
-        return read_async
+        return aiter(source).__anext__
     synchronous: Iterator[Prompt] = iter(source)
 
     async def read() -> Prompt | _Nothing:
