@@ -430,6 +430,33 @@ async def test_rows_that_a_closing_broker_gave_up_are_pending(batch: Batch) -> N
     assert (await batch.run()).succeeded == 3
 
 
+async def test_no_more_rows_are_taken_once_the_broker_has_closed(batch: Batch) -> None:
+    batch.write_rows(2_000)
+    all_hang, summary = anyio.Event(), Summary()
+
+    async def hang(request: Request) -> Answer:
+        if batch.provider.in_flight == 4:
+            all_hang.set()
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    provider = batch.provider = ScriptedProvider(lambda _: hang, workers=4)
+    async with (
+        Broker([provider], drain_timeout=0.0) as broker,
+        anyio.create_task_group() as tasks,
+    ):
+        run = partial(run_batch, max_in_flight=8, summary=summary)
+        tasks.start_soon(run, broker, batch.source, batch.output)
+        await all_hang.wait()
+        await broker.aclose()
+    assert summary.rows < 2_000
+    assert not summary.finished
+    # Those that had not been sent cost nothing.
+    assert summary.in_flight == 4
+    batch.answers(echo)
+    assert (await batch.run()).succeeded == 2_000
+
+
 async def test_a_dead_account_ends_the_run_and_fails_no_row(batch: Batch) -> None:
     """
     Whoever mends the key goes on with the same command; nothing has to be retried.

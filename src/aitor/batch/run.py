@@ -186,6 +186,7 @@ class _Run:
         self._writer = _Writer(store, self._turns)
         self._rows: deque[Row] = deque()
         self._sent = 0
+        self._given_up = False  # the broker has closed
         # By position in what the broker pulled: the row, and when it was pulled.
         self._flying: dict[int, tuple[Row, float]] = {}
         summary.bytes_in_all = source.size
@@ -215,7 +216,7 @@ class _Run:
         return self
 
     async def __anext__(self) -> Request:
-        while not self._stop.is_set():
+        while not (self._stop.is_set() or self._given_up):
             if self._rows:
                 row = self._rows.popleft()
                 if row.request is not None:
@@ -254,6 +255,8 @@ class _Run:
         error = result.error
         if error is not None and error.outcome is Outcome.CANCELLED:
             # The broker closed under it: it has no outcome, and is pending still.
+            self._given_up = True
+            self._summary.in_flight -= not error.attempts
             return
         if isinstance(error, AccountError) and _by_account_alone(error):
             raise error
