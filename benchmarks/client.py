@@ -24,18 +24,26 @@ __all__ = ("run_on",)
 
 
 def run_on(loop: str, main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    """Run *main* on `asyncio`, `uvloop` or `trio`."""
+    """
+    Run *main* on `asyncio`, `uvloop` or `trio`, or by `asyncio.run`.
+
+    The first two go by way of `anyio.run` where it is installed, for every peer alike:
+    whoever asks there which event loop runs, as all do that are built on anyio, is told
+    and need not find out.
+    """
     if loop == "trio":
         import trio
 
         return trio.run(main)
-    if loop == "uvloop":
-        import uvloop
-
-        return uvloop.run(main())
     import asyncio
 
-    return asyncio.run(main())
+    try:
+        import anyio
+    except ImportError:
+        return asyncio.run(main())
+    if loop == "asyncio.run":
+        return asyncio.run(main())
+    return anyio.run(main, backend_options={"use_uvloop": loop == "uvloop"})
 
 
 def _carry_out(job: dict[str, Any]) -> Any:

@@ -2,14 +2,14 @@
 What does the broker itself cost a call, without a network?
 
 Two hundred callers submit through the mock, which answers at once: with a worker for
-each of them, and with 64 workers, as vendors have by default, so that most callers
-wait in the mailbox. "Deadline" and "limit" add these to the former. Processor time is
-that of the whole process, the callers' loop included.
+each of them, as mocks have by default, and with 64 workers, as vendors have, so that
+most callers wait in the mailbox. "Deadline" and "limit" add these to the former.
+Processor time is that of the whole process, the callers' loop included.
 
-What there is beyond the goal is spread thin: by sampling, a fifth is the cancel scope
-that enforces the time limits of a call, another the calls and frames of five
-coroutines, and no function of ours has more than a twentieth. Who waits in the mailbox
-pays for an event and two more turns of the event loop.
+"asyncio" is `anyio.run`, as the README has it. Under `asyncio.run` a call costs two to
+three microseconds more, because whoever asks there which event loop runs has to find
+out each time. Who waits in the mailbox pays for an event and two more turns of the
+event loop.
 """
 
 from typing import Any
@@ -41,6 +41,7 @@ def measure(run: Run) -> dict[str, Any]:
         for loop in ("asyncio", "uvloop", "trio")
     ]
     if not run.quick:
+        who.append(("aitor-mock", "asyncio.run", "200 workers"))
         who.append(("litellm-mock", "asyncio", "200 workers"))
     with run.workers() as workers:
 
@@ -66,18 +67,14 @@ def rows(data: dict[str, Any]) -> list[Row]:
     samples = data["samples"]
     found = []
     for loop, goal in (("asyncio", 25.0), ("uvloop", 25.0), ("trio", 75.0)):
-        for kind in ("200 workers", "64 workers"):
-            some = samples.get(f"aitor-mock/{loop}/{kind}")
-            found.append(
-                at_most(
-                    f"processor time of a submit through the mock, 200 callers, "
-                    f"{loop}, {kind}",
-                    median(some, "processor_us"),
-                    goal,
-                    unit=" µs",
-                    shown=spread(some, "processor_us", " µs"),
-                )
-            )
+        what = f"processor time of a submit through the mock, 200 callers, {loop}"
+        some = samples.get(f"aitor-mock/{loop}/200 workers")
+        shown = spread(some, "processor_us", " µs")
+        used = median(some, "processor_us")
+        found.append(at_most(what, used, goal, unit=" µs", shown=shown))
+        waiting = samples.get(f"aitor-mock/{loop}/64 workers")
+        shown = spread(waiting, "processor_us", " µs")
+        found.append(Row(f"the same, where 136 of the 200 wait, {loop}", shown))
     return found
 
 

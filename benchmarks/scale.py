@@ -48,7 +48,10 @@ def measure(run: Run) -> dict[str, Any]:
             most = run.of(ENOUGH, 10_000)
             known = [str(size) for size in sizes if size <= most]
             ends = known[0], known[-1]
-            found[scale] = rounds(2, run.of(known, ends), partial(_one, workers, scale))
+            one = partial(_one, workers, scale)
+            found[scale] = rounds(1, run.of(known, ends), one)
+            for size, more in rounds(run.of(2, 1), ends, one).items():
+                found[scale][size] += more
             if scale in COLLECTED and not run.quick:
                 one = partial(_one, workers, scale, collector=PATIENT)
                 found[f"{scale}, gc.set_threshold{PATIENT}"] = rounds(2, ends, one)
