@@ -54,7 +54,7 @@ def measure(run: Run) -> dict[str, Any]:
                 found[scale][size] += more
             if scale in COLLECTED and not run.quick:
                 one = partial(_one, workers, scale, collector=PATIENT)
-                found[f"{scale}, gc.set_threshold{PATIENT}"] = rounds(2, ends, one)
+                found[f"{scale}, gc.set_threshold{PATIENT}"] = rounds(1, ends, one)
         run.say("memory")
 
         def weigh(kind: str) -> dict[str, Any]:
