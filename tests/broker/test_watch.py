@@ -7,14 +7,21 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from aitor.broker.broker import Broker
-from aitor.errors import AttemptTimeoutError, DeadlineExceededError, LLMError
+from aitor.errors import (
+    AttemptTimeoutError,
+    ConnectionFailedError,
+    DeadlineExceededError,
+    LLMError,
+)
 from aitor.messages import Answer, Request
 from aitor.providers.base import Progress
 from aitor.providers.mock import MockProvider
 from aitor.testing.scripted import Hang, ScriptedProvider, Slow
+from aitor.testing.virtual import leap
 
 pytestmark = pytest.mark.anyio
 
@@ -87,6 +94,65 @@ async def test_a_call_that_ran_before_its_broker_was_opened_ends_as_well() -> No
         await anyio.sleep(1.0)
         async with broker:
             await ends_after(broker, 5.0)
+
+
+class Careful(MockProvider):
+    """Notes what was sent, at a point where a call that is cancelled does not come."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.sent: list[float] = []
+
+    async def complete(self, request: Request, progress: Progress) -> Answer:
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        self.sent.append(anyio.current_time())
+        return await super().complete(request, progress)
+
+
+@opened
+async def test_nothing_is_sent_whose_time_was_up_while_nothing_ran(
+    is_open: bool,
+) -> None:
+    """Its caller would not wait for the answer, and it would be paid all the same."""
+    provider = Careful(workers=1, delay=5.0)
+    broker = Broker([provider])
+    async with AsyncExitStack() as stack:
+        if is_open:
+            await stack.enter_async_context(broker)
+        tasks = await stack.enter_async_context(anyio.create_task_group())
+
+        async def keeps_the_processor() -> None:
+            await broker.submit("first")
+            leap(20.0)
+
+        tasks.start_soon(keeps_the_processor)
+        await anyio.sleep(0.001)
+        with pytest.raises(DeadlineExceededError):
+            await broker.submit("second", timeout=10.0)
+    assert len(provider.sent) == 1
+
+
+@opened
+async def test_nor_again_on_another_connection(is_open: bool) -> None:
+    class Stale(Careful):
+        async def complete(self, request: Request, progress: Progress) -> Answer:
+            await super().complete(request, progress)
+            leap(20.0)
+            raise ConnectionFailedError("it was closed", unused=True)
+
+    provider = Stale(delay=1.0)
+    broker = Broker([provider])
+    async with AsyncExitStack() as stack:
+        if is_open:
+            await stack.enter_async_context(broker)
+        with pytest.raises(DeadlineExceededError):
+            await broker.submit("x", timeout=10.0)
+    assert len(provider.sent) == 1
+
+
+async def test_a_timeout_that_is_no_number_is_told() -> None:
+    with pytest.raises(ValueError, match=r"'timeout' must be a number.*nan"):
+        await Broker([MockProvider()]).submit("x", timeout=float("nan"))
 
 
 async def test_thousands_of_calls_come_and_go_and_the_last_one_ends_in_time() -> None:

@@ -190,6 +190,7 @@ class Broker:
         Raises:
             LLMError: Of the class that says why there is no answer, with every
                 attempt made.
+            ValueError: *timeout* is not a number.
         """
         if self._roster.replaced:
             await self._roster.close_replaced()
@@ -308,10 +309,13 @@ class Broker:
         if self._closed:
             raise BrokerClosedError("the broker is closed")
         now = anyio.current_time()
+        deadline = math.inf if timeout is None else now + timeout
+        if math.isnan(deadline):
+            raise ValueError(f"'timeout' must be a number of seconds, not {timeout}")
         return Envelope(
             request,
             arrived=now,
-            deadline=math.inf if timeout is None else now + timeout,
+            deadline=deadline,
             priority=priority,
             tenant=tenant,
             patient=patient,

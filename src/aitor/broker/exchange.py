@@ -44,13 +44,17 @@ async def exchange(call: Call) -> Answer:
     try:
         with anyio.CancelScope() as call.scope:
             actor.watch.begin(call, _first_limit(call))
-            if call.aborted:
+            # Who waited may find, where nothing ran for a while, that its time was up
+            # on the way from the mailbox. Then nothing is sent.
+            if call.aborted or (call.wake is not None and _is_late(call)):
                 call.scope.cancel()
             try:
                 answer = _checked(await provider.complete(call.request, progress))
             except ConnectionFailedError as lost:
                 if not lost.unused:
                     raise
+                if _is_late(call):
+                    call.scope.cancel()
                 # The server had closed a kept-alive connection before it can have
                 # read anything: sending again, once and at once, is the same try.
                 answer = _checked(await provider.complete(call.request, progress))
@@ -86,6 +90,10 @@ def _first_limit(call: Call) -> float:
     if first is not None and first < seconds:
         seconds = first
     return min(call.envelope.deadline, call.started + seconds)
+
+
+def _is_late(call: Call) -> bool:
+    return anyio.current_time() >= call.limit
 
 
 def _progressed(call: Call) -> None:
