@@ -132,6 +132,16 @@ async def test_nothing_is_sent_whose_time_was_up_while_nothing_ran(
     assert len(provider.sent) == 1
 
 
+async def test_nor_what_was_taken_in_at_once_and_came_to_run_too_late() -> None:
+    provider = Careful()
+    async with Broker([provider]) as broker:
+        submission = broker.submit_nowait("x", timeout=10.0)
+        leap(20.0)
+        with pytest.raises(DeadlineExceededError):
+            await submission.reply()
+    assert not provider.sent
+
+
 @opened
 async def test_nor_again_on_another_connection(is_open: bool) -> None:
     class Stale(Careful):

@@ -238,10 +238,10 @@ BROKER = (
         "tests/wire/test_virtual.py -k trickle_of_content",
     ),
     Mutation(
-        "late-after-the-mailbox",
+        "late-before-it-is-sent",
         "broker/exchange.py",
-        "(call.wake is not None and _is_late(call))",
-        "False",
+        "if call.aborted or _is_late(call):",
+        "if call.aborted:",
         "Nothing is sent whose time was up while nothing ran.",
         WATCH,
     ),

@@ -44,9 +44,9 @@ async def exchange(call: Call) -> Answer:
     try:
         with anyio.CancelScope() as call.scope:
             actor.watch.begin(call, _first_limit(call))
-            # Who waited may find, where nothing ran for a while, that its time was up
-            # on the way from the mailbox. Then nothing is sent.
-            if call.aborted or (call.wake is not None and _is_late(call)):
+            # Where nothing ran for a while, its time may have been up before it came
+            # here. Then nothing is sent.
+            if call.aborted or _is_late(call):
                 call.scope.cancel()
             try:
                 answer = _checked(await provider.complete(call.request, progress))
