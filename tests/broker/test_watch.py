@@ -10,6 +10,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from aitor.broker import exchange
 from aitor.broker.broker import Broker
 from aitor.errors import (
     AttemptTimeoutError,
@@ -206,3 +207,18 @@ async def test_what_was_asked_is_not_kept_for_the_sake_of_a_timer() -> None:
         del prompt
         gc.collect()
         assert gone() is None
+
+
+async def test_an_interrupt_before_a_call_is_watched_frees_its_worker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On trio it may land anywhere, and is nobody's fault."""
+
+    def interrupt(_: object) -> float:
+        raise KeyboardInterrupt
+
+    broker = Broker([MockProvider(workers=1)])
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(exchange, "_first_limit", interrupt)
+        await broker.submit("x")
+    assert (await broker.submit("x", timeout=1.0)).text

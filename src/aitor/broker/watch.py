@@ -52,9 +52,9 @@ class Watch:
         call.limit = limit
 
     def end(self, call: Call) -> None:
-        """Forget *call*."""
+        """Forget *call*, if it was begun at all."""
         calls = self._calls
-        del calls[call.envelope.sequence]
+        calls.pop(call.envelope.sequence, None)
         if len(self._agenda) > 2 * len(calls) + FEW:
             self._write_anew()
 
