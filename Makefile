@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: run test test-all check format fuzz soak mutation bench bench-quick clean
+.PHONY: run test test-all explore check format fuzz soak mutation bench bench-quick clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +32,10 @@ test-all: test
 	    done; \
 	    echo "Python $$version is not installed: left out"; \
 	done
+
+# Laws and models again, on examples drawn anew and many more of them.
+explore: $(READY)
+	$(BIN)/pytest -n 2 -m hypothesis --hypothesis-profile explore $(ARGS)
 
 format: $(READY)
 	$(BIN)/ruff check --fix

@@ -34,7 +34,7 @@ def weather(city: str, days: int = 1, unit: Literal["C", "F"] = "C") -> str:
     return f"{city} {days} {unit}"
 
 
-def observe(tool: Tool, **arguments: Any) -> Observation:
+def observe(tool: Tool, /, **arguments: Any) -> Observation:
     async def main() -> Observation:
         return await tool.observe(arguments)
 
