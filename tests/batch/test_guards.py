@@ -27,9 +27,12 @@ def test_each_commit_waits_for_the_disk(tmp_path: Path) -> None:
 
 def test_a_group_is_stored_whole_or_not_at_all(tmp_path: Path) -> None:
     journal = Journal(str(tmp_path / "journal"))
+    # More than one statement stores; the last one is refused.
+    names = [str(number) for number in range(200)]
     with pytest.raises(sqlite3.IntegrityError):
-        journal.add([record("one"), record("one", 2)])
-    assert journal.admit([Row("one", 1, "print")]).rows
+        journal.add([record(name) for name in [*names, "0"]])
+    rows = [Row(name, 1, "print") for name in names]
+    assert journal.admit(rows).rows == rows
     journal.close()
 
 

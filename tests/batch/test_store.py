@@ -70,6 +70,24 @@ def test_failed_rows_go_to_a_file_of_their_own(desk: Desk) -> None:
     assert desk.errors.read_bytes() == b"b\n"
 
 
+@pytest.mark.parametrize("count", [1, 63, 64, 65, 128, 300])
+def test_however_many_rows_at_once_all_are_stored_and_known(
+    desk: Desk, count: int
+) -> None:
+    names = [f"row {number}" for number in range(count)]
+    desk.save(*(record(name, failed=name.endswith("7")) for name in names))
+    assert desk.output.read_text().splitlines() == names
+    with desk.open() as store:
+        rows = [row(name, line) for line, name in enumerate([*names, "new"], 1)]
+        admitted = store.admit(rows)
+        assert [each.custom_id for each in admitted.rows] == ["new"]
+        failed = sum(name.endswith("7") for name in names)
+        assert (admitted.succeeded, admitted.failed) == (count - failed, failed)
+    with desk.open() as store, pytest.raises(InputError) as caught:
+        store.admit([*rows, row(names[-1], count + 2)])
+    assert f"both in line {count} and in line {count + 2}:" in str(caught.value)
+
+
 # What a crash leaves.
 
 

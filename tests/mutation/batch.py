@@ -38,17 +38,15 @@ BATCH = (
     Mutation(
         "half-a-group-stored",
         "batch/journal.py",
-        "with self._transaction():\n            self._database.executemany(\n"
-        '                "INSERT INTO records',
-        "if True:\n            self._database.executemany(\n"
-        '                "INSERT INTO records',
+        'with self._transaction():\n            self._insert("records"',
+        'if True:\n            self._insert("records"',
         "A group of records is stored whole or not at all.",
         GUARDS,
     ),
     Mutation(
         "finished-row-asked-again",
         "batch/journal.py",
-        "if known is None:",
+        "if row.custom_id not in ended:",
         "if True:",
         "A row whose record is stored is not asked again.",
         STORE,
@@ -56,7 +54,7 @@ BATCH = (
     Mutation(
         "changed-row-taken-for-the-same",
         "batch/journal.py",
-        "if known[0] != row.fingerprint:",
+        "if fingerprint != row.fingerprint:",
         "if False:",
         "A row that asks for something else is an error.",
         STORE,
@@ -64,7 +62,7 @@ BATCH = (
     Mutation(
         "name-given-twice",
         "batch/journal.py",
-        "self._see(row)",
+        "self._see(piece)",
         "pass",
         "A name given twice is an error that names both lines.",
         STORE,

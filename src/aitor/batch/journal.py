@@ -25,7 +25,8 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple, TypeVar
 
 from aitor.batch.errors import InputError
 from aitor.batch.rows import Row
@@ -47,6 +48,14 @@ DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_NOTADB)
 
 PATIENCE = 0.5
 """Seconds to wait for a run that is just ending."""
+
+AT_ONCE = 64
+"""
+Rows that one statement stores or looks up. Python's global lock is let go for each
+statement and has to be got back from a busy event loop, which for one row costs more
+than SQLite's own work. Seven columns of so many rows are fewer values than any SQLite
+takes (999).
+"""
 
 SCHEMA = """
 CREATE TABLE records (
@@ -76,9 +85,10 @@ SELECT stop, record FROM places JOIN records USING (number)
 # own and goes with the connection: finding duplicates takes disk, not memory.
 SEEN = "CREATE TEMP TABLE seen (custom_id TEXT PRIMARY KEY, line INTEGER) WITHOUT ROWID"
 
+_Item = TypeVar("_Item")
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Record:
+
+class Record(NamedTuple):
     """
     A row that has ended.
 
@@ -91,6 +101,9 @@ class Record:
     row: Row
     failed: bool
     text: bytes
+
+    def __repr__(self) -> str:
+        return f"Record(row={self.row!r}, failed={self.failed})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,9 +257,7 @@ class Journal:
             )
         with self._transaction():
             self._database.execute("DELETE FROM settings")
-            self._database.executemany(
-                "INSERT INTO settings VALUES (?, ?)", now.items()
-            )
+            self._insert("settings", list(now.items()))
 
     # The layout: which record is where in which file.
 
@@ -301,29 +312,52 @@ class Journal:
         todo: list[Row] = []
         failed = 0
         with self._transaction():
-            for row in rows:
-                self._see(row)
-                query = "SELECT fingerprint, failed FROM records WHERE custom_id = ?"
-                known = self._database.execute(query, (row.custom_id,)).fetchone()
-                if known is None:
-                    todo.append(row)
-                    continue
-                if known[0] != row.fingerprint:
-                    raise self._changed(row, failed=known[1])
-                failed += known[1]
+            for piece in _pieces(rows):
+                self._see(piece)
+                ended = self._ended(piece)
+                for row in piece:
+                    if row.custom_id not in ended:
+                        todo.append(row)
+                        continue
+                    fingerprint, has_failed = ended[row.custom_id]
+                    if fingerprint != row.fingerprint:
+                        raise self._changed(row, failed=bool(has_failed))
+                    failed += has_failed
         return Admitted(todo, len(rows) - len(todo) - failed, failed)
 
-    def _see(self, row: Row) -> None:
-        run = self._database.execute
+    def _see(self, rows: Sequence[Row]) -> None:
         try:
-            run("INSERT INTO seen VALUES (?, ?)", (row.custom_id, row.line))
+            self._insert("seen", [(row.custom_id, row.line) for row in rows])
+        except sqlite3.IntegrityError:
+            # Nothing of the statement was stored: one at a time tells which it was.
+            for row in rows:
+                self._see_one(row)
+
+    def _see_one(self, row: Row) -> None:
+        try:
+            self._insert("seen", [(row.custom_id, row.line)])
         except sqlite3.IntegrityError:
             query = "SELECT line FROM seen WHERE custom_id = ?"
-            (first,) = run(query, (row.custom_id,)).fetchone()
+            (first,) = self._database.execute(query, (row.custom_id,)).fetchone()
             raise InputError(
                 f"custom_id {row.custom_id!r} is both in line {first} and in line "
                 f"{row.line}: each row needs a name of its own"
             ) from None
+
+    def _ended(self, rows: Sequence[Row]) -> dict[str, tuple[str, int]]:
+        names = [row.custom_id for row in rows]
+        query = (
+            "SELECT custom_id, fingerprint, failed FROM records "  # noqa: S608
+            f"WHERE custom_id IN ({_marks(names)})"
+        )
+        found = self._database.execute(query, names)
+        return {name: (fingerprint, failed) for name, fingerprint, failed in found}
+
+    def _insert(self, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        for piece in _pieces(rows):
+            values = ",".join(f"({_marks(row)})" for row in piece)
+            statement = f"INSERT INTO {table} VALUES {values}"  # noqa: S608  # our own
+            self._database.execute(statement, tuple(chain(*piece)))
 
     def _changed(self, row: Row, *, failed: bool) -> InputError:
         ended = "failed" if failed else "was answered"
@@ -350,9 +384,7 @@ class Journal:
             stored = (*identity, int(record.failed), record.text)
             rows.append((*stored, digest(*stored)))
         with self._transaction():
-            self._database.executemany(
-                "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?)", rows
-            )
+            self._insert("records", rows)
         self._number += len(rows)
         return [b"".join(text) for text in texts]
 
@@ -402,6 +434,15 @@ class Journal:
     def _set(self, name: str, value: str) -> None:
         query = "INSERT OR REPLACE INTO state VALUES (?, ?)"
         self._database.execute(query, (name, value))
+
+
+def _pieces(rows: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
+    for first in range(0, len(rows), AT_ONCE):
+        yield rows[first : first + AT_ONCE]
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ",".join("?" * len(values))
 
 
 def _hash(name: str, value: Any) -> str:

@@ -11,8 +11,7 @@ and the keys, never the content.
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from aitor.errors import BadRequestError
 from aitor.messages import Request
@@ -35,8 +34,7 @@ def _refuse(name: str) -> None:
 _DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Row:
+class Row(NamedTuple):
     """
     A row of the input: who it is, and what it asks.
 
