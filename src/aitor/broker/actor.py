@@ -33,6 +33,7 @@ from aitor.broker.policy import POLICIES
 from aitor.broker.statistics import ProviderStatistics
 from aitor.broker.throttle import RAMP_CODES, RAMP_FACTOR, RAMP_SECONDS, Throttle
 from aitor.broker.waits import Cause, WaitClock
+from aitor.broker.wakeup import wakeup
 from aitor.broker.watch import Watch
 from aitor.errors import LLMError, RateLimitError
 from aitor.events import (
@@ -180,7 +181,7 @@ class Actor:
         if not wait_for_room and self._mailbox.full:
             raise refusals.mailbox_full(self)
         call.mark = self._clock.mark(now)
-        call.wake = anyio.Event()
+        call.wake = wakeup()
         head = self._mailbox.head()
         self._mailbox.put(call)
         # By fairness a newcomer may put somebody else before all others.
@@ -204,11 +205,11 @@ class Actor:
                 until = min(envelope.deadline, call.alarm)
                 if until == math.inf:
                     call.untimed = True
-                    await wake.wait()
+                    await wake
                     call.untimed = False
                 else:
                     with anyio.CancelScope(deadline=until) as call.scope:
-                        await wake.wait()
+                        await wake
                     call.scope = None
                 if call.state is State.WAITING:
                     self._woken(call)
@@ -227,8 +228,8 @@ class Actor:
         now = anyio.current_time()
         if now >= call.envelope.deadline:
             raise refusals.waited_too_long(self, now - call.envelope.arrived)
-        if call.wake is not None and call.wake.is_set():
-            call.wake = anyio.Event()
+        if call.wake is not None and call.wake.done():
+            call.wake = wakeup()
         call.alarm = math.inf
         self._dispatch(now)
 
@@ -264,8 +265,7 @@ class Actor:
                 call.refuse(refusals.too_late(self, call.envelope.deadline, now))
             elif self._start(call, now):
                 mailbox.take(call)
-                if call.wake is not None:
-                    call.wake.set()
+                call.wake_up()
             else:
                 return
         self._clock.stop(now)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import anyio
 
     from aitor.broker.route import Candidate
+    from aitor.broker.wakeup import Wakeup
     from aitor.errors import LLMError
     from aitor.laws.breaker import Ticket
     from aitor.laws.order import Entry
@@ -150,7 +151,7 @@ class Call:
         self.entry: Entry[Call] | None = None
         self.mark: tuple[float, ...] = ()
         self.alarm = math.inf
-        self.wake: anyio.Event | None = None
+        self.wake: Wakeup | None = None
         self.scope: anyio.CancelScope | None = None
         self.untimed = False  # True while it waits without a scope
 
@@ -158,8 +159,12 @@ class Call:
         """End the wait with *error*."""
         self.state = State.REFUSED
         self.refusal = error
-        if self.wake is not None:
-            self.wake.set()
+        self.wake_up()
+
+    def wake_up(self) -> None:
+        """Let the caller, if it waits, look at the state again."""
+        if self.wake is not None and not self.wake.done():
+            self.wake.set_result(None)
 
     def abort(self) -> None:
         """End the exchange, or do not begin it."""
@@ -177,6 +182,6 @@ class Call:
         self.alarm = when
         if self.scope is not None:
             self.scope.deadline = min(when, self.envelope.deadline)
-        elif self.untimed and self.wake is not None and when != math.inf:
+        elif self.untimed and when != math.inf:
             # There was nothing to time until now.
-            self.wake.set()
+            self.wake_up()
