@@ -68,6 +68,9 @@ class LLMError(Exception):
     headers: Mapping[str, str] = MappingProxyType({})
     """What the server said of its limits along with a refusal; names in lower case."""
 
+    cut_short: bool = False
+    """Whether a further try was left out because the deadline would have passed."""
+
     def __init__(
         self,
         message: str,

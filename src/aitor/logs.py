@@ -25,6 +25,7 @@ provider's trouble at WARNING; what stays broken until a human acts at ERROR.
 | `provider_paused`    |                   | always            |         |           |
 | `parameter_dropped`  |                   |                   | always  |           |
 | `provider_restarted` |                   |                   |         | always    |
+| `method_failed`      |                   |                   |         | always    |
 | `listener_failed`    |                   |                   |         | always    |
 
 Refusals are at INFO because an overload makes thousands of them a second and
@@ -54,7 +55,7 @@ from aitor.events import (
 from aitor.messages import Attempt
 from aitor.outcomes import Outcome
 
-__all__ = ("log_events", "report_broken_listener")
+__all__ = ("log_events", "report_broken_listener", "report_broken_method")
 
 NAME = "aitor"
 
@@ -101,6 +102,14 @@ def report_broken_listener(listener: Listener, error: Exception) -> None:
             write("listener_failed", fields)
     except Exception:  # noqa: BLE001  # the listener may have been `log_events` itself
         _write_line(logging.ERROR, "listener_failed", fields)
+
+
+def report_broken_method(provider: str, method: str, error: Exception) -> None:
+    """Write that a *method* of *provider* raised *error*, of which only the kind."""
+    # Its text and where it was raised may hold the prompt.
+    fields = {"provider": provider, "method": method, "error": type(error).__name__}
+    if write := _writer(logging.ERROR):
+        write("method_failed", fields)
 
 
 def _writer(level: int) -> Callable[[str, dict[str, Any]], None] | None:

@@ -5,6 +5,8 @@ A mark goes when its fault is mended; the tests stay.
 """
 
 import contextlib
+import math
+import sys
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -14,11 +16,15 @@ import anyio.lowlevel
 import pytest
 
 from aitor.broker.broker import Broker
+from aitor.broker.cache import Cache
 from aitor.broker.limit import Limit
 from aitor.errors import (
     AuthenticationError,
     BrokerClosedError,
+    CircuitOpenError,
     ConnectionFailedError,
+    ContextLengthError,
+    DeadlineExceededError,
     LLMError,
     ProviderCrashError,
     RateLimitError,
@@ -26,6 +32,7 @@ from aitor.errors import (
 )
 from aitor.laws.bucket import Cost
 from aitor.messages import Answer, Request, Usage
+from aitor.outcomes import Outcome
 from aitor.providers.settings import LimitSettings
 from aitor.testing.scripted import Hang, ScriptedProvider, Slow, Step
 
@@ -224,22 +231,43 @@ async def test_a_provider_that_cannot_restart_has_crashed_no_worse() -> None:
     assert (await broker.submit("x")).text == "ok"
 
 
-async def test_a_provider_whose_guess_fails_takes_nobody_along() -> None:
-    """`submit_nowait` runs in the broker: what is raised there must not end it."""
+class Mute(ScriptedProvider):
+    """Each of its own methods fails, as they do on a request that nobody foresaw."""
 
-    class Guessless(ScriptedProvider):
-        def guess_input(self, request: Request) -> float:
-            raise RuntimeError("no guess")
+    def guess_input(self, request: Request) -> float:
+        raise RuntimeError("sk-secret")
 
-    first = ScriptedProvider(ServerError("no"))
-    second = Guessless(tokens_per_minute=1_000)
+    output_limit = window = model_of = guess_input  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("limit", [None, 1_000])
+async def test_a_provider_whose_guess_fails_is_asked_all_the_same(
+    limit: int | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its fault is told once; no request fails for want of a guess."""
+    first = ScriptedProvider([ServerError("no"), ContextLengthError("no")])
+    second = Mute("ok", tokens_per_minute=limit)
     async with Broker({"first": first, "second": second}) as broker:
-        handle = broker.submit_nowait("x")
-        with pytest.raises(LLMError):
-            await handle.reply()
-        await anyio.sleep(1.0)
-        first._script = "ok"
-        assert (await broker.submit("x")).text == "ok"
+        for _ in range(2):
+            reply = await broker.submit_nowait("x").reply()
+            assert reply.provider == "second"
+    assert caplog.text.count("method=guess_input error=RuntimeError") == bool(limit)
+    assert "sk-secret" not in caplog.text
+
+
+@pytest.mark.parametrize("guess", [math.nan, math.inf, -math.inf, -1.0, "five", None])
+async def test_a_guess_that_is_no_number_lifts_no_limit(guess: Any) -> None:
+    class Odd(ScriptedProvider):
+        def guess_input(self, request: Request) -> float:
+            return guess  # type: ignore[no-any-return]
+
+    answer = Answer("ok", "scripted", "stop", Usage(100, 10))
+    provider = Odd(answer, tokens_per_minute=1_100)
+    begin = anyio.current_time()
+    async with Broker([provider]) as broker, anyio.create_task_group() as tasks:
+        for _ in range(30):
+            tasks.start_soon(broker.submit, "x" * 400)
+    assert anyio.current_time() - begin > 60.0
 
 
 async def test_a_source_that_never_yields_control_does_not_stop_the_clock() -> None:
@@ -357,3 +385,239 @@ def test_what_a_large_request_has_saved_up_stays_its_own() -> None:
 class Nobody:
     def look_again(self, now: float) -> None:
         """Have nothing to start."""
+
+
+# What a review found, by reading and by trying.
+
+
+async def test_a_healthy_provider_is_asked_although_the_budget_is_used_up() -> None:
+    """To move on to one that is well is no burden on anybody."""
+    failing = {"max_retries": 1, "retry_delay": 0.0, "breaker": {"failures": 99}}
+    first, second = (ScriptedProvider(ServerError("no"), **failing) for _ in range(2))
+    well = ScriptedProvider("well")
+    providers = {"first": first, "second": second, "well": well}
+    broker = Broker(providers, retry_ratio=0.0, seed=1)
+    for _ in range(60):
+        assert (await broker.submit("x")).provider == "well"
+
+
+async def test_nobody_left_to_ask_says_that_the_budget_is_why() -> None:
+    def down(number: int) -> Step:
+        return ServerError("no")
+
+    failing = {"max_retries": 5, "retry_delay": 0.0, "breaker": {"failures": 99}}
+    first, second = (ScriptedProvider(down, **failing) for _ in range(2))
+    broker = Broker({"first": first, "second": second}, retry_ratio=0.0, seed=1)
+    for _ in range(60):
+        with pytest.raises(ServerError) as caught:
+            await broker.submit("x")
+    assert caught.value.__notes__ == ["the retry budget allowed no further try"]
+
+
+async def test_who_takes_over_from_a_leader_begins_now() -> None:
+    """And not when it came: its call has all of the provider's time limit."""
+    provider = ScriptedProvider([Hang(), Slow(15.0, "ok")], timeout=40.0)
+    broker = Broker([provider], cache=Cache())
+
+    async def leads() -> None:
+        with anyio.move_on_after(30.0):
+            await broker.submit("q")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(leads)
+        await anyio.sleep(0.01)
+        reply = await broker.submit("q")
+    assert [attempt.seconds for attempt in reply.attempts] == [pytest.approx(15.0)]
+
+
+async def test_refusals_of_one_burst_are_one_refusal() -> None:
+    refused = Slow(0.2, RateLimitError("slow down"))
+    provider = ScriptedProvider(lambda number: refused if number < 64 else "ok")
+    broker = Broker([provider])
+    async with broker, anyio.create_task_group() as tasks:
+        for _ in range(64):
+            tasks.start_soon(broker.submit, "x")
+        await anyio.sleep(0.3)
+        assert 0.3 < broker.statistics().providers["scripted"].paused_for < 1.0
+
+
+async def test_a_refusal_by_another_broker_is_an_answer_that_failed() -> None:
+    """A provider may stand before a broker of its own; nothing spins around it."""
+    errors: list[Step] = [CircuitOpenError("no"), DeadlineExceededError("no")]
+    for error in errors:
+        provider = ScriptedProvider(error, max_retries=2, breaker={"failures": 99})
+        well = ScriptedProvider("well")
+        reply = await Broker({"behind": provider, "well": well}).submit("x")
+        assert reply.provider == "well"
+        with pytest.raises(ServerError):
+            await Broker([provider], retry_ratio=9.0).submit("x")
+        assert len(provider.sent) == 4
+
+
+async def test_a_tenant_is_not_refused_for_what_another_one_has_waiting() -> None:
+    provider = ScriptedProvider("ok", requests_per_minute=60)
+    async with Broker([provider], drain_timeout=0.0) as broker:
+        for _ in range(100):
+            broker.submit_nowait("bulk", tenant="bulk")
+            broker.submit_nowait("later", priority=-10)
+        await anyio.sleep(0.5)
+        begin = anyio.current_time()
+        await broker.submit("x", tenant="other", timeout=10.0)
+        assert anyio.current_time() - begin < 3.0
+        with pytest.raises(DeadlineExceededError, match="at the earliest"):
+            await broker.submit("x", tenant="bulk", timeout=10.0)
+
+
+async def test_a_provider_that_was_slow_may_show_that_it_no_longer_is() -> None:
+    provider = ScriptedProvider(lambda number: Slow(10.0 if number < 30 else 1.0, "ok"))
+    broker = Broker([provider])
+    for _ in range(30):
+        await broker.submit("x")
+    assert (await broker.submit("x", timeout=5.0)).text == "ok"
+
+
+async def test_who_can_be_in_time_goes_before_who_never_was() -> None:
+    slow, fast = ScriptedProvider(Slow(10.0, "slow")), ScriptedProvider(Slow(0.5, "f"))
+    broker = Broker({"slow": slow, "fast": fast})
+    for _ in range(30):
+        await broker.submit("x")
+    assert (await broker.submit("x", timeout=5.0)).provider == "fast"
+
+
+async def test_one_model_s_slowness_says_nothing_of_another_one() -> None:
+    provider = ScriptedProvider(Slow(0.1, "ok"), breaker={"failures": 2})
+    broker = Broker([provider])
+    for _ in range(30):
+        await broker.submit("x", model="quick")
+    provider._script = Hang()
+    for _ in range(5):
+        with pytest.raises(DeadlineExceededError):
+            await broker.submit("x", model="thorough", timeout=1.0)
+    assert broker.statistics().providers["scripted"].circuit == "closed"
+
+
+async def test_a_usage_that_is_no_number_is_a_crash_and_takes_nobody_along() -> None:
+    unknown = Answer("ok", "scripted", "stop", Usage(None, None))  # type: ignore[arg-type]
+    odd = Answer("ok", "m", "stop", Usage(1, 1), headers={"retry-after": 5})  # type: ignore[dict-item]
+    provider = ScriptedProvider([Slow(1.0, unknown), odd, "ok"], workers=1)
+    broker = Broker([provider])
+
+    async def crashes() -> None:
+        with pytest.raises(ProviderCrashError):
+            await broker.submit("x")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(crashes)
+        await anyio.sleep(0.1)
+        with anyio.fail_after(10.0):
+            await broker.submit("x")
+            await broker.submit("x")
+
+
+async def test_a_cancellation_of_the_provider_s_own_is_a_crash(
+    anyio_backend_name: str,
+) -> None:
+    """Nobody has cancelled the caller, who is told so; a batch would lose a row."""
+    if anyio_backend_name != "asyncio":
+        pytest.skip("only asyncio lets anybody raise it")
+
+    async def refreshes(request: Request) -> Answer:
+        raise anyio.get_cancelled_exc_class()
+
+    first, second = ScriptedProvider([refreshes]), ScriptedProvider("ok")
+    reply = await Broker({"first": first, "second": second}).submit("x")
+    assert [attempt.outcome for attempt in reply.attempts] == [
+        Outcome.CRASH,
+        Outcome.ANSWER,
+    ]
+
+
+async def test_a_real_cancellation_is_none_of_the_provider(
+    anyio_backend_name: str,
+) -> None:
+    provider = ScriptedProvider(Hang())
+    broker = Broker([provider])
+    with anyio.move_on_after(1.0) as scope:
+        await broker.submit("x")
+    assert scope.cancelled_caught
+    if anyio_backend_name == "asyncio":
+        asyncio = sys.modules["asyncio"]
+        task = asyncio.ensure_future(broker.submit("x"))
+        await anyio.sleep(1.0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert broker.statistics().cancelled == broker.statistics().submitted
+
+
+async def test_an_account_too_small_for_a_request_leaves_a_larger_one() -> None:
+    """A limit of tokens is the account's; the model's window is large enough."""
+
+    class Window(ScriptedProvider):
+        def window(self, request: Request) -> int | None:
+            return 128_000
+
+    small = Window(ContextLengthError("Limit 30000, Requested 40000", status=429))
+    large = Window("ok")
+    reply = await Broker({"small": small, "large": large}).submit("x")
+    assert reply.provider == "large"
+
+
+async def test_who_does_not_wait_takes_the_provider_that_has_room() -> None:
+    full = ScriptedProvider(Slow(3.0, "full"), workers=1, queue_size=1)
+    room = ScriptedProvider(Slow(20.0, "room"), workers=1, queue_size=5)
+    async with Broker({"full": full, "room": room}, drain_timeout=0.0) as broker:
+        await broker.submit("x", provider=["full"])
+        await broker.submit("x", provider=["room"])
+        for name in ("full", "full", "room"):
+            broker.submit_nowait("x", provider=[name])
+        await anyio.sleep(0.1)
+        assert (await broker.submit_nowait("x").reply()).provider == "room"
+
+
+async def test_who_fails_while_the_broker_closes_waits_for_no_further_try() -> None:
+    async def stubborn(request: Request) -> Answer:
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(0.2)
+        raise ServerError("no")
+
+    provider = ScriptedProvider([stubborn], retry_delay=60.0)
+    broker = Broker([provider], seed=1)
+
+    async def ends() -> None:
+        with pytest.raises(LLMError):
+            await broker.submit("x")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ends)
+        await anyio.sleep(0.1)
+        begin = anyio.current_time()
+        await broker.aclose(drain_timeout=0.0)
+        assert anyio.current_time() - begin < 1.0
+    assert provider.closed
+
+
+async def test_the_clock_of_waiting_stops_with_the_last_who_waits() -> None:
+    provider = ScriptedProvider("ok", requests_per_minute=1)
+    broker = Broker([provider])
+    await broker.submit("uses up the limit")
+    with anyio.move_on_after(1.0):
+        await broker.submit("leaves")
+    await anyio.sleep(3_600.0)
+    waited = broker.statistics().providers["scripted"].waited
+    assert waited.total == pytest.approx(1.0)
+
+
+async def test_an_error_for_want_of_time_is_not_shared_with_who_has_more() -> None:
+    provider = ScriptedProvider([ServerError("no"), "ok"], retry_delay=20.0)
+    broker = Broker([provider], cache=Cache(), seed=5)
+
+    async def hurries() -> None:
+        with pytest.raises(ServerError) as caught:
+            await broker.submit("q", timeout=1.0)
+        assert caught.value.cut_short
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(hurries)
+        await anyio.sleep(0.0)
+        assert (await broker.submit("q")).text == "ok"

@@ -21,6 +21,10 @@ NOBODY: Any = None
 """A mailbox asks nothing of the actor whose call it keeps."""
 
 
+def in_group(entry: Entry[int], group: tuple[int, str | None]) -> bool:
+    return (entry.priority, entry.tenant) == group
+
+
 class Model(RuleBasedStateMachine):
     """Three places; tenants of equal weight."""
 
@@ -106,8 +110,12 @@ class Model(RuleBasedStateMachine):
 
     @invariant()
     def it_knows_what_waits_in_it(self) -> None:
-        costs = [self.calls[one.item].cost for one in self.seats.waiting]
-        assert self.mailbox.cost == sum(costs, NO_COST)
+        for newcomer in self.calls.values():
+            envelope = newcomer.envelope
+            group = (envelope.priority, envelope.tenant)
+            waiting = [one for one in self.seats.waiting if in_group(one, group)]
+            costs = [self.calls[one.item].cost for one in waiting]
+            assert self.mailbox.ahead_of(envelope) == sum(costs, NO_COST)
 
 
 TestAgainstTheModel = Model.TestCase

@@ -134,8 +134,8 @@ BROKER = (
     Mutation(
         "backlog-miscounted",
         "broker/mailbox.py",
-        "self._output_tokens -= outputs",
-        "pass",
+        "rest = self._groups.pop(group) - call.cost",
+        "rest = self._groups.pop(group)",
         "What waits ahead is known when a start is foretold.",
         GUARDS,
     ),
@@ -176,7 +176,7 @@ BROKER = (
     Mutation(
         "late-work-is-sent",
         "broker/actor.py",
-        "if call.envelope.deadline <= now + self._service.least:",
+        "if call.envelope.deadline <= now + self.least(call.request):",
         "if False:",
         "Nothing is sent that cannot be answered in time.",
         GUARDS,
@@ -329,8 +329,8 @@ BROKER = (
     Mutation(
         "pause-of-nothing",
         "broker/throttle.py",
-        "seconds = max(guess * chance, SHORTEST_PAUSE)",
-        "seconds = guess * chance",
+        "return max(guess * chance, SHORTEST_PAUSE)",
+        "return guess * chance",
         "A pause of unknown length is one all the same.",
         FOUND,
     ),
@@ -386,8 +386,8 @@ BROKER = (
     Mutation(
         "over-comes-back",
         "broker/route.py",
-        "self._candidates.remove(candidate)\n            if error",
-        "if error",
+        "self.drop(candidate)\n            # Of an",
+        "# Of an",
         "Who refuses for good is not asked again.",
         f"{SUBMIT} -k only_this_model",
     ),

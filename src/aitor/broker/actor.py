@@ -29,11 +29,11 @@ from aitor.broker.envelope import Call, State
 from aitor.broker.ledger import Ledger
 from aitor.broker.limit import Limit
 from aitor.broker.mailbox import Mailbox
+from aitor.broker.native import wakeup
 from aitor.broker.policy import POLICIES
 from aitor.broker.statistics import ProviderStatistics
 from aitor.broker.throttle import RAMP_CODES, RAMP_FACTOR, RAMP_SECONDS, Throttle
 from aitor.broker.waits import Cause, WaitClock
-from aitor.broker.wakeup import wakeup
 from aitor.broker.watch import Watch
 from aitor.errors import LLMError, RateLimitError
 from aitor.events import (
@@ -46,14 +46,16 @@ from aitor.events import (
 from aitor.laws.backoff import Backoff
 from aitor.laws.breaker import CircuitBreaker, CircuitState, Verdict
 from aitor.laws.bucket import NO_COST, ONE_CALL, Cost
-from aitor.laws.estimate import ServiceTime
+from aitor.laws.estimate import ServiceTimes
 from aitor.laws.retry_after import read_limits
 from aitor.messages import Answer, Attempt, Waits
 from aitor.outcomes import Outcome
 from aitor.providers.base import Provider
 
 if TYPE_CHECKING:
+    from aitor.broker.envelope import Envelope
     from aitor.broker.route import Candidate
+    from aitor.messages import Request
 
 __all__ = ("Actor",)
 
@@ -104,7 +106,7 @@ class Actor:
         self._mailbox = Mailbox(settings.queue_size, weights or {})
         self._free = settings.workers
         self._running: set[Call] = set()
-        self._service = ServiceTime()
+        self._times = ServiceTimes()
         self._throttle = Throttle(settings, self.backoff, random)
         self._restarted = -math.inf
         self._aborted = False
@@ -132,28 +134,28 @@ class Actor:
         return not (self._running or self._mailbox)
 
     def predict(
-        self, candidate: "Candidate", now: float, *, priority: int = 0
+        self, candidate: "Candidate", now: float, envelope: "Envelope"
     ) -> float:
         """
         Return when a call that came now would start, as far as can be told.
 
-        Never later than what limit, pause and circuit make certain; where workers
-        are the bound, the mean time of recent calls stands in for what is not known.
-
-        Raises:
-            LLMError: If the provider's code cannot say what it costs.
+        Never later than what limit, pause, circuit and those who certainly go first
+        make certain; where workers are the bound, the mean time of recent calls stands
+        in for what is not known.
         """
-        waiting = len(self._mailbox)
-        # Urgent calls overtake what waits, so its cost is not theirs to wait for.
-        ahead = self._mailbox.cost if waiting and priority <= 0 else NO_COST
+        ahead = self._mailbox.ahead_of(envelope) if self._mailbox else NO_COST
         start = self.limit.bucket.ready_at(self._cost_of(candidate), now, ahead)
         start = max(start, self.breaker.retry_at(now))
         # A provider that has just come back takes fewer calls at once.
         most = min(self.settings.workers, self.breaker.most_in_flight)
         if len(self._running) >= most:
-            turns = (waiting if priority <= 0 else 0) + 1
-            start = max(start, now + turns * self._service.mean / most)
+            turns = ahead.requests + 1
+            start = max(start, now + turns * self._times.all.mean / most)
         return start
+
+    def least(self, request: "Request") -> float:
+        """Return the seconds that *request* takes in all likelihood at least."""
+        return self._times.of(self.costs.model_of(request)).least
 
     def enter(self, call: Call, now: float, *, wait_for_room: bool) -> None:
         """
@@ -169,7 +171,6 @@ class Actor:
             BrokerClosedError: The broker is closed.
             DeadlineExceededError: It could not start before its deadline.
             QueueFullError: The mailbox is full.
-            LLMError: The provider's code cannot say what the call costs.
         """
         if self._aborted:
             raise refusals.closed(self)
@@ -251,6 +252,7 @@ class Actor:
         if self._mailbox:
             self._dispatch(now)
         else:
+            self._clock.stop(now)
             self.limit.leave_line(self, now)
 
     def _dispatch(self, now: float) -> None:
@@ -260,7 +262,7 @@ class Actor:
                 self.limit.leave_line(self, now)
                 self._clock.wait_for(Cause.WORKER, now)
                 return
-            if call.envelope.deadline <= now + self._service.least:
+            if call.envelope.deadline <= now + self.least(call.request):
                 mailbox.remove(call)
                 call.refuse(refusals.too_late(self, call.envelope.deadline, now))
             elif self._start(call, now):
@@ -287,8 +289,6 @@ class Actor:
             when = retry_at if retry_at > now else math.inf
             self.limit.leave_line(self, now)
             return self._wait(call, Cause.CIRCUIT, when, now)
-        if self.breaker.generation != self._generation:
-            self._circuit_changed(now, None)
         call.reservation = bucket.take(cost, now)
         call.ticket = ticket
         self._free -= 1
@@ -298,6 +298,8 @@ class Actor:
         if call.mark or call.envelope.backoff:
             call.waits = self._clock.since(call.mark, now, call.envelope.backoff)
             call.envelope.backoff = 0.0
+        if self.breaker.generation != self._generation:
+            self._circuit_changed(now, None)
         self.limit.leave_line(self, now)
         return True
 
@@ -340,10 +342,10 @@ class Actor:
         if source is not None and source.headers:
             self._observe(source.headers, now)
         if isinstance(error, RateLimitError):
-            self._pause(error, now)
+            self._pause(call, error, now)
         elif answer is not None:
             self._throttle.calm_down()
-            self._service.observe(now - call.started)
+            self._times.observe(self.costs.model_of(call.request), now - call.started)
             self.costs.learn(call, answer)
         self._record(call, outcome, now)
         self._note(call, outcome, answer, error, now)
@@ -351,15 +353,21 @@ class Actor:
         self.limit.look_again(now)
 
     def _observe(self, headers: Mapping[str, str], now: float) -> None:
-        # What the server says of its limits is an upper bound on what we allow.
-        for seen in read_limits(headers):
-            self.limit.bucket.observe(seen.dimension, seen.limit, seen.remaining, now)
+        # What the server says of its limits is an upper bound on what we allow. What a
+        # provider of one's own takes for headers may be anything.
+        with suppress(Exception):
+            for seen in read_limits(headers):
+                self.limit.bucket.observe(
+                    seen.dimension, seen.limit, seen.remaining, now
+                )
 
-    def _pause(self, error: RateLimitError, now: float) -> None:
+    def _pause(self, call: Call, error: RateLimitError, now: float) -> None:
         """Hold everybody, as the server asks."""
-        seconds = self._throttle.pause_for(error)
         if error.code in RAMP_CODES:
             self.limit.bucket.slow_down(RAMP_FACTOR, now + RAMP_SECONDS)
+        seconds = self._throttle.pause_for(error, call.started, now)
+        if not seconds:
+            return
         self.limit.bucket.hold_until(now + seconds)
         self._emit(ProviderPaused(self.name, seconds, error.code))
         for call in self._mailbox.waiting():
@@ -372,7 +380,9 @@ class Actor:
         if (
             outcome is Outcome.EXPIRED
             and not call.progressed
-            and self._service.overdue(now - call.started)
+            and self._times.of(self.costs.model_of(call.request)).overdue(
+                now - call.started
+            )
         ):
             # Its caller gave up, but long after others had their answers: it hangs.
             verdict = Verdict.FAILURE
@@ -411,7 +421,7 @@ class Actor:
         source = answer if answer is not None else error
         attempt = Attempt(
             self.name,
-            self.provider.model_of(call.request),
+            self.costs.model_of(call.request),
             outcome,
             now - call.started,
             call.waits,
@@ -430,7 +440,7 @@ class Actor:
 
     # Errors.
 
-    def crashed(self, call: Call, error: Exception) -> LLMError:
+    def crashed(self, call: Call, error: BaseException) -> LLMError:
         """Return what *call* ends with where the provider's code raised *error*."""
         kind = type(error).__name__
         # Calls of the same generation may all crash on the same broken pool; one
@@ -448,8 +458,11 @@ class Actor:
         deadline = envelope.deadline
         if deadline <= now:
             raise refusals.too_late(self, deadline, now)
-        start = self.predict(call.candidate, now, priority=envelope.priority)
-        least = self._service.least
+        start = self.predict(call.candidate, now, envelope)
+        # Where no worker is wanted by anybody else, trying costs nobody anything, and
+        # is the only way to learn that the provider has become faster.
+        busy = not self._free or self._mailbox
+        least = self.least(call.request) if busy else 0.0
         if start + least > deadline:
             raise refusals.cannot_start(self, start, least, deadline, now)
 
@@ -470,7 +483,7 @@ class Actor:
             limit=self.limit.name,
             levels=self.limit.bucket.levels(now),
             waited=Waits(*self._clock.mark(now)),
-            mean_seconds=self._service.mean,
+            mean_seconds=self._times.all.mean,
             totals=self._ledger.of_provider(self.name),
         )
 

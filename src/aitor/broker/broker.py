@@ -205,7 +205,7 @@ class Broker:
             return await self._delivery.deliver(route)
         asked = [identity(one.actor.provider, one.request.model) for one in route]
         key = self._cache.key(request, [tenant, *asked])
-        deliver = partial(self._delivery.deliver, route)
+        deliver = partial(self._delivery.deliver_later, route)
         reply = await self._cache.reply(key, deliver, deadline=envelope.deadline)
         self._ledger.cached += reply.cached
         return reply

@@ -153,7 +153,8 @@ class Cache:
             flight.land(reply)
             await self._keep(key, reply)
         except LLMError as error:
-            if error.outcome not in OWN:
+            # One with more time might have been answered by a further try.
+            if error.outcome not in OWN and not error.cut_short:
                 flight.error = error
             raise
         else:

@@ -2,14 +2,18 @@
 What a request is expected to take from a limit, and what it took in the end.
 """
 
+import math
+from typing import Any
+
 from aitor.broker.envelope import Call
 from aitor.broker.policy import POLICIES, Charge
-from aitor.errors import LLMError, ProviderCrashError
+from aitor.errors import ProviderCrashError
 from aitor.laws.bucket import NO_COST, ONE_CALL, Cost
 from aitor.laws.estimate import Estimator
+from aitor.logs import report_broken_method
 from aitor.messages import Answer, Request
 from aitor.outcomes import Outcome
-from aitor.providers.base import Provider
+from aitor.providers.base import Provider, guess_tokens
 
 __all__ = ("Costs", "crash_of")
 
@@ -18,6 +22,9 @@ class Costs:
     """
     Estimates for one provider, learned from what its requests have used.
 
+    A provider's own methods are asked first. One that fails is logged once, and what is
+    usual stands in for it: no request fails for want of a guess.
+
     Args:
         provider: Who guesses the input and knows the model.
     """
@@ -25,30 +32,46 @@ class Costs:
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
         self._estimator = Estimator()
+        self._reported: set[str] = set()
 
     def expected(self, request: Request) -> tuple[float, Cost]:
-        """
-        Return the guessed input tokens of *request*, and what it may take in all.
-
-        Raises:
-            LLMError: If the provider's code cannot say.
-        """
-        provider = self._provider
-        try:
-            guess = provider.guess_input(request)
-            model = provider.model_of(request) or ""
-            output = self._estimator.output(model, provider.output_limit(request))
-        except LLMError:
-            raise
-        except Exception as error:  # noqa: BLE001  # whatever a provider's code does
-            raise crash_of(provider, error) from None
+        """Return the guessed input tokens of *request*, and what it may take in all."""
+        guess = self._number("guess_input", request)
+        if guess is None:
+            guess = guess_tokens(request.messages)
+        most = self._number("output_limit", request)
+        output = self._estimator.output(self.model_of(request) or "", most)
         return guess, Cost(1, guess * self._estimator.input_ratio, output)
+
+    def window(self, request: Request) -> float | None:
+        """Return how many tokens the model of *request* takes, where it is known."""
+        return self._number("window", request)
+
+    def model_of(self, request: Request) -> str | None:
+        """Return the model that *request* is asked of."""
+        try:
+            return self._provider.model_of(request)
+        except Exception as error:  # noqa: BLE001  # whatever a provider's code does
+            self._report("model_of", error)
+            return Provider.model_of(self._provider, request)
+
+    def _number(self, method: str, request: Request) -> float | None:
+        try:
+            return _sensible(getattr(self._provider, method)(request))
+        except Exception as error:  # noqa: BLE001  # whatever a provider's code does
+            self._report(method, error)
+            return None
+
+    def _report(self, method: str, error: Exception) -> None:
+        if method not in self._reported:
+            self._reported.add(method)
+            report_broken_method(self._provider.name, method, error)
 
     def learn(self, call: Call, answer: Answer) -> None:
         """Learn from what *answer* says it has used, if it was guessed before."""
         if call.candidate.guess and not answer.usage.estimated:
             self._estimator.learn(
-                self._provider.model_of(call.request) or "",
+                self.model_of(call.request) or "",
                 call.candidate.guess,
                 answer.usage.input_tokens,
                 answer.usage.output_tokens,
@@ -69,7 +92,14 @@ class Costs:
         return call.reservation.cost
 
 
-def crash_of(provider: Provider, error: Exception) -> ProviderCrashError:
+def _sensible(said: Any) -> float | None:
+    number = None if said is None else float(said)
+    if number is not None and not 0.0 <= number < math.inf:
+        raise ValueError(f"a finite number of at least 0 was expected, not {number}")
+    return number
+
+
+def crash_of(provider: Provider, error: BaseException) -> ProviderCrashError:
     """Return what callers get to see of an *error* that *provider* did not expect."""
     # The text of an unknown exception may quote a key or a prompt, and so may what it
     # refers to, so neither goes along.

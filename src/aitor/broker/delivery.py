@@ -64,17 +64,30 @@ class Delivery:
         Raises:
             LLMError: If no mailbox takes it. Then it does not count as submitted.
         """
-        call = self._first(route, wait_for_room=False)
+        now = route.envelope.arrived
+        call = self._first(route, now, wait_for_room=False)
         self.submitted += 1
         return call
 
-    async def deliver(self, route: Route, call: Call | None = None) -> Reply:
+    async def deliver_later(self, route: Route) -> Reply:
+        """
+        Do what `deliver` does, for a request that has waited for something else.
+
+        Raises:
+            LLMError: As `deliver` does.
+        """
+        return await self.deliver(route, now=anyio.current_time())
+
+    async def deliver(
+        self, route: Route, call: Call | None = None, *, now: float | None = None
+    ) -> Reply:
         """
         Bring the request to its outcome.
 
         Args:
             route: Whom to ask.
             call: What `begin` returned, if the request was begun.
+            now: The time; by default that of the request's arrival.
 
         Raises:
             LLMError: With every attempt made.
@@ -86,7 +99,8 @@ class Delivery:
         try:
             self.budget.deposit(envelope.arrived)
             if call is None:
-                call = self._first(route, wait_for_room=True)
+                now = envelope.arrived if now is None else now
+                call = self._first(route, now, wait_for_room=True)
             while True:
                 try:
                     if call.wake is not None:
@@ -127,10 +141,9 @@ class Delivery:
             scope.cancel()
 
     @staticmethod
-    def _first(route: Route, *, wait_for_room: bool) -> Call:
+    def _first(route: Route, now: float, *, wait_for_room: bool) -> Call:
         """Choose who is asked first and put the request in its mailbox."""
-        now = route.envelope.arrived
-        candidate = route.choose(now)
+        candidate = route.choose(now, wait_for_room=wait_for_room)
         if candidate is None:
             raise _nobody(route)
         call = Call(candidate, route.envelope, movable=len(route) > 1)
@@ -161,6 +174,7 @@ class Delivery:
                 return None
             if candidate.not_before > now:
                 if last is not None and candidate.not_before > envelope.deadline:
+                    last.cut_short = True
                     return None
                 await self._back_off(envelope, candidate.not_before, now)
                 now = anyio.current_time()
@@ -169,8 +183,10 @@ class Delivery:
                 candidate.actor.enter(call, now, wait_for_room=True)
                 return call
             elif not envelope.patient:
-                last.add_note("the retry budget allowed no further try")
-                return None
+                # To ask somebody else who is well is no burden on anybody.
+                route.drop(candidate)
+                if not len(route):
+                    last.add_note("the retry budget allowed no further try")
 
     def _may_try(self, candidate: Candidate, envelope: Envelope, now: float) -> bool:
         # Moving on to a provider that is well is no burden on anybody. Asking again
@@ -189,6 +205,8 @@ class Delivery:
     async def _back_off(self, envelope: Envelope, until: float, now: float) -> None:
         with anyio.CancelScope() as scope:
             self._backing_off.add(scope)
+            if self._aborted:
+                scope.cancel()
             try:
                 await anyio.sleep_until(until)
             finally:

@@ -16,8 +16,8 @@ from aitor.messages import Attempt, Request, Waits
 if TYPE_CHECKING:
     import anyio
 
+    from aitor.broker.native import Wakeup
     from aitor.broker.route import Candidate
-    from aitor.broker.wakeup import Wakeup
     from aitor.errors import LLMError
     from aitor.laws.breaker import Ticket
     from aitor.laws.order import Entry

@@ -12,16 +12,22 @@ from types import MethodType
 import anyio
 
 from aitor.broker.envelope import Call
+from aitor.broker.native import was_cancelled
 from aitor.errors import (
     AttemptTimeoutError,
     BrokerClosedError,
     ConnectionFailedError,
     DeadlineExceededError,
     LLMError,
+    ServerError,
 )
 from aitor.messages import Answer
+from aitor.outcomes import Outcome
 
 __all__ = ("exchange",)
+
+OURS = frozenset({Outcome.REFUSED, Outcome.EXPIRED, Outcome.CANCELLED})
+"""Outcomes of which this broker alone decides."""
 
 
 async def exchange(call: Call) -> Answer:
@@ -60,10 +66,10 @@ async def exchange(call: Call) -> Answer:
                 answer = _checked(await provider.complete(call.request, progress))
         if answer is None:
             error = _cut_off(call)
-    except LLMError as caught:
-        error = caught
-    except Exception as caught:  # noqa: BLE001  # whatever a provider's code does
-        error = actor.crashed(call, caught)
+    except BaseException as caught:
+        error = _error_of(call, caught)
+        if error is None:
+            raise
     finally:
         actor.watch.end(call)
         actor.release(call, answer, error)
@@ -80,7 +86,29 @@ async def exchange(call: Call) -> Answer:
 def _checked(answer: Answer) -> Answer:
     if not isinstance(answer, Answer):
         raise TypeError(f"an Answer was expected, not {type(answer).__name__}")
+    usage = answer.usage
+    if not usage.input_tokens + usage.output_tokens >= 0:
+        raise ValueError("an Answer's usage is told in numbers of at least 0")
     return answer
+
+
+def _error_of(call: Call, caught: BaseException) -> LLMError | None:
+    """Return what *caught* means, whatever it is; None that the caller has left."""
+    if isinstance(caught, LLMError):
+        if caught.outcome not in OURS:
+            return caught
+        # Of another broker, behind the provider; here it was asked and did not answer.
+        return ServerError(
+            f"the provider refused by itself ({type(caught).__name__})",
+            retry_after=caught.retry_after,
+        )
+    if not isinstance(caught, Exception):
+        # Something that the provider awaited may have been cancelled, and not the
+        # caller: that is a fault like any other.
+        cancelled = isinstance(caught, anyio.get_cancelled_exc_class())
+        if not cancelled or was_cancelled():
+            return None
+    return call.actor.crashed(call, caught)
 
 
 def _first_limit(call: Call) -> float:

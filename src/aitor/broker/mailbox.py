@@ -9,8 +9,8 @@ leaves, for whatever reason, frees its place before anything else can happen.
 
 from collections.abc import Hashable, Mapping
 
-from aitor.broker.envelope import Call
-from aitor.laws.bucket import Cost
+from aitor.broker.envelope import Call, Envelope
+from aitor.laws.bucket import NO_COST, Cost
 from aitor.laws.order import FairQueue
 
 __all__ = ("Mailbox",)
@@ -31,8 +31,8 @@ class Mailbox:
             weights=dict[Hashable, float](weights.items())
         )
         self._door: dict[Call, None] = {}
-        self._input_tokens = 0.0
-        self._output_tokens = 0.0
+        # What waits, by priority and tenant: those who go in their order of arrival.
+        self._groups: dict[tuple[int, str | None], Cost] = {}
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -47,19 +47,18 @@ class Mailbox:
         """How many wait for a place."""
         return len(self._door)
 
-    @property
-    def cost(self) -> Cost:
-        """What those that have a place are expected to take together."""
-        return Cost(len(self._queue), self._input_tokens, self._output_tokens)
+    def ahead_of(self, envelope: Envelope) -> Cost:
+        """
+        Return what those are expected to take who certainly go before *envelope*.
+
+        Those are the earlier ones of its tenant and priority. Whether any others do is
+        for priorities, fairness and who comes meanwhile to say.
+        """
+        return self._groups.get((envelope.priority, envelope.tenant), NO_COST)
 
     def put(self, call: Call) -> None:
-        """
-        Give *call* a place, or let it wait at the door.
-
-        Raises:
-            LLMError: If the provider's code cannot say what it costs.
-        """
-        # Told by its own caller now, lest it fail in somebody else's task later.
+        """Give *call* a place, or let it wait at the door."""
+        # Counted by its own caller now, lest it is done in somebody else's task.
         call.cost = call.candidate.cost
         if self.full:
             self._door[call] = None
@@ -93,12 +92,10 @@ class Mailbox:
     def _left(self, call: Call) -> None:
         """Seat the next from the door in the place of *call*."""
         call.entry = None
-        _, inputs, outputs = call.cost
-        self._input_tokens -= inputs
-        self._output_tokens -= outputs
-        if not self._queue:
-            # So that rounding never adds up.
-            self._input_tokens = self._output_tokens = 0.0
+        group = (call.envelope.priority, call.envelope.tenant)
+        rest = self._groups.pop(group) - call.cost
+        if rest.requests:
+            self._groups[group] = rest
         if self._door:
             first = next(iter(self._door))
             del self._door[first]
@@ -115,5 +112,5 @@ class Mailbox:
             arrived=envelope.arrived,
             sequence=envelope.sequence,
         )
-        self._input_tokens += inputs
-        self._output_tokens += outputs
+        group = (envelope.priority, envelope.tenant)
+        self._groups[group] = self._groups.get(group, NO_COST) + call.cost

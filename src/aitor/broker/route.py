@@ -31,6 +31,9 @@ __all__ = ("Candidate", "Model", "Route")
 Model: TypeAlias = str | Mapping[str, str] | None
 """A model's name for the first provider asked, or names by provider."""
 
+TOO_MANY = 429
+"""The status of a limit: of requests, or of tokens that one request may take."""
+
 
 class Candidate:
     """
@@ -68,20 +71,14 @@ class Candidate:
 
     @property
     def cost(self) -> Cost:
-        """
-        What a call is expected to take; counted when it is first needed.
-
-        Raises:
-            LLMError: If the provider's code cannot say.
-        """
+        """What a call is expected to take; counted when it is first needed."""
         if self._cost is None:
             self.guess, self._cost = self.actor.costs.expected(self.request)
         return self._cost
 
-    def start(self, now: float, priority: int) -> float:
+    def start(self, now: float, envelope: Envelope) -> float:
         """Return when a call would start, as far as can be told."""
-        predicted = self.actor.predict(self, now, priority=priority)
-        return max(self.not_before, predicted)
+        return max(self.not_before, self.actor.predict(self, now, envelope))
 
 
 class Route:
@@ -116,13 +113,20 @@ class Route:
         """Iterate over who may still be asked, in the order of the sequence."""
         return chain(self._candidates[:], self._new())
 
-    def choose(self, now: float) -> Candidate | None:
+    def choose(self, now: float, *, wait_for_room: bool = True) -> Candidate | None:
         """
         Return whom to ask next, or None when nobody is left.
 
-        The first in order whose circuit lets calls through and whose wait is within
-        its own `max_queue_wait`; without such a one, who can start soonest.
+        The first in order whose circuit lets calls through, whose wait is within its
+        own `max_queue_wait`, and who has hardly ever taken longer than the deadline
+        leaves; without such a one, who can start soonest.
+
+        Args:
+            now: The time.
+            wait_for_room: Whether a full mailbox will do when nobody else is left.
         """
+        if not len(self):
+            return None
         if len(self) == 1:
             only = self._candidates[0] if self._candidates else self._look_at_next()
             return only if self._usable(only, now) else None
@@ -134,13 +138,20 @@ class Route:
                 break
             if not self._usable(one, now):
                 continue
-            start = one.start(now, envelope.priority)
-            latest = min(now + one.actor.settings.max_queue_wait, envelope.deadline)
+            start = one.start(now, envelope)
+            latest = envelope.deadline - one.actor.least(one.request)
+            latest = min(now + one.actor.settings.max_queue_wait, latest)
             if start <= latest and not one.actor.full and not one.actor.open(now):
                 return one
+            if one.actor.full and not wait_for_room:
+                start = math.inf
             if start < soonest or best is None:
                 best, soonest = one, start
         return best
+
+    def drop(self, candidate: Candidate) -> None:
+        """Ask *candidate* no more."""
+        self._candidates.remove(candidate)
 
     def _usable(self, one: Candidate, now: float) -> bool:
         return self.envelope.patient or not one.actor.open(now)
@@ -189,8 +200,9 @@ class Route:
         if step is Step.AGAIN:
             self._learn(candidate, error)
         elif step is Step.OVER:
-            self._candidates.remove(candidate)
-            if error.outcome is Outcome.TOO_LONG:
+            self.drop(candidate)
+            # Of an account that is too small for it, another one may be larger.
+            if error.outcome is Outcome.TOO_LONG and error.status != TOO_MANY:
                 self._keep_larger(candidate)
         else:
             self._retry_later(candidate, error, now, chance)
@@ -200,18 +212,17 @@ class Route:
         # Once for each parameter: a provider that names one again did not learn.
         name = error.parameter if isinstance(error, UnsupportedParameterError) else ""
         if name in candidate.left_out:
-            self._candidates.remove(candidate)
+            self.drop(candidate)
         candidate.left_out += (name,)
 
     def _keep_larger(self, than: Candidate) -> None:
         # Only a larger window helps; where a window is unknown, asking tells.
-        window = than.actor.provider.window(than.request)
+        window = than.actor.costs.window(than.request)
         if window is not None:
             self._candidates = [
                 one
                 for one in self
-                if (its := one.actor.provider.window(one.request)) is None
-                or its > window
+                if (its := one.actor.costs.window(one.request)) is None or its > window
             ]
 
     def _retry_later(
@@ -224,7 +235,7 @@ class Route:
         if not (limited and self.envelope.patient):
             candidate.retries += 1
         if candidate.retries > settings.max_retries:
-            self._candidates.remove(candidate)
+            self.drop(candidate)
             return
         if isinstance(error, AttemptTimeoutError) and len(self) > 1:
             candidate.silent = True

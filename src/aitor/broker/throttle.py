@@ -2,10 +2,12 @@
 What a server that says "slow down" is given: a pause, and sometimes a slower pace.
 
 A pause lasts as long as the server asks, within bounds. Where it does not say, we
-guess: longer with each refusal in a row, with jitter, and never nothing, since many
-calls may have been told the same at once.
+guess: longer with each refusal in a row, with jitter, and never nothing. Calls that
+were in flight together and are all refused are one refusal: only one that was sent
+after the last pause began says that it was too short.
 """
 
+import math
 from random import Random
 
 from aitor.errors import RateLimitError
@@ -42,16 +44,29 @@ class Throttle:
         self._backoff = backoff
         self._random = random
         self._in_a_row = 0
+        self._since = -math.inf  # when the last pause began
 
-    def pause_for(self, error: RateLimitError) -> float:
-        """Return for how many seconds *error* asks, or else a guess."""
+    def pause_for(self, error: RateLimitError, sent: float, now: float) -> float:
+        """
+        Return for how many seconds *error* asks, or else a guess.
+
+        Args:
+            error: The refusal.
+            sent: When the call was sent that it refuses.
+            now: The time.
+        """
         seconds = error.retry_after
         if seconds is None or not seconds > 0.0:
-            chance = 0.5 + self._random.random() / 2
-            guess = self._backoff.delay_for(self._in_a_row, 1.0)
-            seconds = max(guess * chance, SHORTEST_PAUSE)
-        self._in_a_row += 1
+            seconds = self._guess() if sent > self._since else 0.0
+        if sent > self._since:
+            self._in_a_row += 1
+            self._since = now
         return min(seconds, self._longest)
+
+    def _guess(self) -> float:
+        chance = 0.5 + self._random.random() / 2
+        guess = self._backoff.delay_for(self._in_a_row, 1.0)
+        return max(guess * chance, SHORTEST_PAUSE)
 
     def calm_down(self) -> None:
         """Begin to guess anew: a call was answered."""

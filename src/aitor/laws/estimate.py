@@ -8,7 +8,7 @@ answer (Jacobson and Karels, 1988; RFC 6298). Both are moving averages: they for
 they need no history, and each new sample costs a few additions.
 """
 
-__all__ = ("Estimator", "ServiceTime")
+__all__ = ("Estimator", "ServiceTime", "ServiceTimes")
 
 UNKNOWN_OUTPUT = 256.0
 """Tokens expected of a model that has not answered yet and was given no bound."""
@@ -57,7 +57,7 @@ class Estimator:
         self._used = 0.0
         self.input_ratio = 1.0
 
-    def output(self, model: str, max_tokens: int | None) -> float:
+    def output(self, model: str, max_tokens: float | None) -> float:
         """
         Return the output tokens to expect: the mean and twice the deviation.
 
@@ -148,3 +148,37 @@ class ServiceTime:
         self._deviation += (abs(error) - self._deviation) * DEVIATION_GAIN
         self.mean += error * MEAN_GAIN
         self.least = max(0.0, self.mean - 2 * self._deviation)
+
+
+class ServiceTimes:
+    """
+    How long recent calls of one provider took: all of them, and by model.
+
+    Args:
+        models: How many models are remembered; the one not used for the longest
+            time is forgotten first.
+
+    Attributes:
+        all: Those of every model.
+    """
+
+    __slots__ = ("_by_model", "_models", "all")
+
+    def __init__(self, models: int = 1_000) -> None:
+        self._models = models
+        self._by_model: dict[str | None, ServiceTime] = {}
+        self.all = ServiceTime()
+
+    def of(self, model: str | None) -> ServiceTime:
+        """Return those of *model*; what is said of one that is unknown is nothing."""
+        return self._by_model.get(model) or ServiceTime()
+
+    def observe(self, model: str | None, seconds: float) -> None:
+        """Learn that a call of *model* took *seconds*."""
+        self.all.observe(seconds)
+        known = self._by_model.pop(model, None) or ServiceTime()
+        known.observe(seconds)
+        if len(self._by_model) >= self._models:
+            del self._by_model[next(iter(self._by_model))]
+        # At the end of the dictionary, the last to be forgotten.
+        self._by_model[model] = known

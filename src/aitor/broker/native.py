@@ -1,22 +1,24 @@
 """
-What a call waits on: the one thing that its actor sets when it should look again.
+What only one kind of event loop has, behind functions that every kind can be asked.
 
-An event serves many waiters, and has to have room for them: on asyncio it takes 900
-bytes and two coroutines to wait for. A call waits alone, so there it waits on a bare
-future of the running loop; elsewhere an event behaves like one.
+asyncio has two things that matter here and that anyio does not pass on. A bare future
+is all that one caller needs to wait on: an event has room for many, and takes 900
+bytes and two coroutines to wait for. And a cancellation there is an exception that
+anybody may raise; only the task itself knows whether somebody meant it.
 """
 
+import sys
 from collections.abc import Generator
 from typing import Any, Protocol, cast
 
 import anyio
 from anyio.lowlevel import current_token
 
-__all__ = ("Wakeup", "wakeup")
+__all__ = ("Wakeup", "wakeup", "was_cancelled")
 
 
 class Wakeup(Protocol):
-    """As much of `asyncio.Future` as is needed."""
+    """As much of asyncio's `Future` as a caller needs who waits alone."""
 
     def done(self) -> bool:
         """Whether nobody needs to wait any more, or whoever waited was cancelled."""
@@ -52,3 +54,16 @@ class _Event:
 
     def __await__(self) -> Generator[Any, None, None]:
         return self._event.wait().__await__()
+
+
+def was_cancelled() -> bool:
+    """
+    Whether the running task was cancelled; to be asked where a cancellation arrived.
+
+    False where nobody did so: on asyncio, whoever awaits a task that somebody else
+    has cancelled gets the same exception as if it were cancelled itself.
+    """
+    if not hasattr(current_token().native_token, "create_future"):
+        return True  # Trio's cannot be raised but by a scope that was cancelled.
+    task = sys.modules["asyncio"].current_task()
+    return task is None or task.cancelling() > 0
