@@ -609,7 +609,8 @@ async def test_the_clock_of_waiting_stops_with_the_last_who_waits() -> None:
 
 
 async def test_an_error_for_want_of_time_is_not_shared_with_who_has_more() -> None:
-    provider = ScriptedProvider([ServerError("no"), "ok"], retry_delay=20.0)
+    script: list[Step] = [Slow(0.1, ServerError("no")), "ok"]
+    provider = ScriptedProvider(script, retry_delay=20.0)
     broker = Broker([provider], cache=Cache(), seed=5)
 
     async def hurries() -> None:
@@ -619,5 +620,5 @@ async def test_an_error_for_want_of_time_is_not_shared_with_who_has_more() -> No
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(hurries)
-        await anyio.sleep(0.0)
+        await anyio.sleep(0.01)
         assert (await broker.submit("q")).text == "ok"

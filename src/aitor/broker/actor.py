@@ -243,7 +243,7 @@ class Actor:
             self._running.discard(call)
             self._free += 1
             self.limit.bucket.cancel(call.reservation, now)
-            self._record(call, Outcome.CANCELLED, now)
+            self._record(call, Outcome.CANCELLED, None, now)
         call.state = State.ENDED
         self.limit.look_again(now)
 
@@ -336,6 +336,7 @@ class Actor:
         call.state = State.ENDED
         self._running.discard(call)
         self._free += 1
+        model = self.costs.model_of(call.request)
         used = self.costs.used(call, outcome, answer)
         self.limit.bucket.settle(call.reservation, used, now)
         source = answer if answer is not None else error
@@ -345,10 +346,10 @@ class Actor:
             self._pause(call, error, now)
         elif answer is not None:
             self._throttle.calm_down()
-            self._times.observe(self.costs.model_of(call.request), now - call.started)
-            self.costs.learn(call, answer)
-        self._record(call, outcome, now)
-        self._note(call, outcome, answer, error, now)
+            self._times.observe(model, now - call.started)
+            self.costs.learn(call, model, answer)
+        self._record(call, outcome, model, now)
+        self._note(call, outcome, model, answer, error, now)
         # Last, when everything that the outcome means is known.
         self.limit.look_again(now)
 
@@ -375,14 +376,14 @@ class Actor:
                 self._mailbox.remove(call)
                 call.refuse(refusals.paused(self, seconds))
 
-    def _record(self, call: Call, outcome: Outcome, now: float) -> None:
+    def _record(
+        self, call: Call, outcome: Outcome, model: str | None, now: float
+    ) -> None:
         verdict = POLICIES[outcome].verdict
         if (
             outcome is Outcome.EXPIRED
             and not call.progressed
-            and self._times.of(self.costs.model_of(call.request)).overdue(
-                now - call.started
-            )
+            and self._times.of(model).overdue(now - call.started)
         ):
             # Its caller gave up, but long after others had their answers: it hangs.
             verdict = Verdict.FAILURE
@@ -414,6 +415,7 @@ class Actor:
         self,
         call: Call,
         outcome: Outcome,
+        model: str | None,
         answer: Answer | None,
         error: LLMError | None,
         now: float,
@@ -421,7 +423,7 @@ class Actor:
         source = answer if answer is not None else error
         attempt = Attempt(
             self.name,
-            self.costs.model_of(call.request),
+            model,
             outcome,
             now - call.started,
             call.waits,

@@ -67,11 +67,11 @@ class Costs:
             self._reported.add(method)
             report_broken_method(self._provider.name, method, error)
 
-    def learn(self, call: Call, answer: Answer) -> None:
-        """Learn from what *answer* says it has used, if it was guessed before."""
+    def learn(self, call: Call, model: str | None, answer: Answer) -> None:
+        """Learn what *answer* of *model* has used, if it was guessed before."""
         if call.candidate.guess and not answer.usage.estimated:
             self._estimator.learn(
-                self.model_of(call.request) or "",
+                model or "",
                 call.candidate.guess,
                 answer.usage.input_tokens,
                 answer.usage.output_tokens,

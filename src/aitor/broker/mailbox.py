@@ -32,7 +32,7 @@ class Mailbox:
         )
         self._door: dict[Call, None] = {}
         # What waits, by priority and tenant: those who go in their order of arrival.
-        self._groups: dict[tuple[int, str | None], Cost] = {}
+        self._groups: dict[tuple[int, str | None], list[float]] = {}
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -54,7 +54,8 @@ class Mailbox:
         Those are the earlier ones of its tenant and priority. Whether any others do is
         for priorities, fairness and who comes meanwhile to say.
         """
-        return self._groups.get((envelope.priority, envelope.tenant), NO_COST)
+        group = self._groups.get((envelope.priority, envelope.tenant))
+        return NO_COST if group is None else Cost(*group)
 
     def put(self, call: Call) -> None:
         """Give *call* a place, or let it wait at the door."""
@@ -92,10 +93,15 @@ class Mailbox:
     def _left(self, call: Call) -> None:
         """Seat the next from the door in the place of *call*."""
         call.entry = None
-        group = (call.envelope.priority, call.envelope.tenant)
-        rest = self._groups.pop(group) - call.cost
-        if rest.requests:
-            self._groups[group] = rest
+        key = (call.envelope.priority, call.envelope.tenant)
+        _, inputs, outputs = call.cost
+        group = self._groups[key]
+        group[0] -= 1
+        group[1] -= inputs
+        group[2] -= outputs
+        if not group[0]:
+            # With the last of them goes what rounding has added up.
+            del self._groups[key]
         if self._door:
             first = next(iter(self._door))
             del self._door[first]
@@ -112,5 +118,7 @@ class Mailbox:
             arrived=envelope.arrived,
             sequence=envelope.sequence,
         )
-        group = (envelope.priority, envelope.tenant)
-        self._groups[group] = self._groups.get(group, NO_COST) + call.cost
+        group = self._groups.setdefault((envelope.priority, envelope.tenant), [0, 0, 0])
+        group[0] += 1
+        group[1] += inputs
+        group[2] += outputs

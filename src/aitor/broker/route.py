@@ -125,11 +125,12 @@ class Route:
             now: The time.
             wait_for_room: Whether a full mailbox will do when nobody else is left.
         """
-        if not len(self):
-            return None
-        if len(self) == 1:
+        left = len(self)
+        if left == 1:
             only = self._candidates[0] if self._candidates else self._look_at_next()
             return only if self._usable(only, now) else None
+        if not left:
+            return None
         envelope = self.envelope
         best, soonest = None, math.inf
         for one in self._by_failures():

@@ -45,8 +45,9 @@ class WaitClock:
 
     def stop(self, now: float) -> None:
         """Let no clock run: nobody waits."""
-        self._add(now)
-        self._since = math.inf
+        if self._since != math.inf:
+            self._add(now)
+            self._since = math.inf
 
     def mark(self, now: float) -> Mark:
         """Return what the clocks show."""

@@ -155,8 +155,8 @@ class ServiceTimes:
     How long recent calls of one provider took: all of them, and by model.
 
     Args:
-        models: How many models are remembered; the one not used for the longest
-            time is forgotten first.
+        models: How many models are remembered; the one known for the longest time is
+            forgotten first.
 
     Attributes:
         all: Those of every model.
@@ -176,9 +176,9 @@ class ServiceTimes:
     def observe(self, model: str | None, seconds: float) -> None:
         """Learn that a call of *model* took *seconds*."""
         self.all.observe(seconds)
-        known = self._by_model.pop(model, None) or ServiceTime()
+        known = self._by_model.get(model)
+        if known is None:
+            if len(self._by_model) >= self._models:
+                del self._by_model[next(iter(self._by_model))]
+            known = self._by_model[model] = ServiceTime()
         known.observe(seconds)
-        if len(self._by_model) >= self._models:
-            del self._by_model[next(iter(self._by_model))]
-        # At the end of the dictionary, the last to be forgotten.
-        self._by_model[model] = known
