@@ -824,7 +824,7 @@ BROKER = (
     Mutation(
         "cache-shared-by-tenants",
         "broker/broker.py",
-        "[tenant, *asked]",
+        "[envelope.tenant, *asked]",
         "[*asked]",
         "What was answered for one tenant is not told to another.",
         GUARDS,

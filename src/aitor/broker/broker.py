@@ -195,18 +195,24 @@ class Broker:
         if self._roster.replaced:
             await self._roster.close_replaced()
         request = Request.of(prompt, model=_first(model), parameters=parameters)
+        # The request has them: with a hundred thousand waiting, copies count.
+        del parameters
         envelope = self._envelope(request, timeout, priority, tenant, patient=patient)
         route = Route(self._roster.sequence(provider), envelope, model)
-        if self._cache is None:
-            return await self._delivery.deliver(route)
-        if cache is None:
-            cache = not request.parameters.get("temperature")
-        if not cache:
-            return await self._delivery.deliver(route)
+        if self._cache is not None:
+            if cache is None:
+                cache = not request.parameters.get("temperature")
+            if cache:
+                return await self._reply(self._cache, route)
+        return await self._delivery.deliver(route)
+
+    async def _reply(self, cache: Cache, route: Route) -> Reply:
+        """Return what *cache* keeps, or else what *route* brings."""
+        envelope = route.envelope
         asked = [identity(one.actor.provider, one.request.model) for one in route]
-        key = self._cache.key(request, [tenant, *asked])
+        key = cache.key(envelope.request, [envelope.tenant, *asked])
         deliver = partial(self._delivery.deliver_later, route)
-        reply = await self._cache.reply(key, deliver, deadline=envelope.deadline)
+        reply = await cache.reply(key, deliver, deadline=envelope.deadline)
         self._ledger.cached += reply.cached
         return reply
 
