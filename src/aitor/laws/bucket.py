@@ -22,7 +22,7 @@ its place, at the time when it started.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
@@ -74,6 +74,7 @@ class Cost(NamedTuple):
 
 NO_COST = Cost(0, 0, 0)
 ONE_CALL = Cost(1, 0, 0)
+NOTHING: Amounts = (0.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +100,19 @@ class Reservation:
     Args:
         cost: What was taken.
         slot: Where it counts; None if nothing was limited.
+        amounts: The cost by dimension.
+        most: As what each of them counted at most; 0 where none was limited.
     """
 
-    __slots__ = ("cost", "slot")
+    __slots__ = ("amounts", "cost", "most", "slot")
 
-    def __init__(self, cost: Cost, slot: Slot | None) -> None:
+    def __init__(
+        self, cost: Cost, slot: Slot | None, amounts: Amounts, most: Sequence[float]
+    ) -> None:
         self.cost = cost
         self.slot = slot
+        self.amounts = amounts
+        self.most = most
 
 
 class TokenBucket:
@@ -135,6 +142,7 @@ class TokenBucket:
         "_burst",
         "_configured",
         "_last_start",
+        "_most",
         "_open",
         "_paces",
         "_slow_factor",
@@ -164,6 +172,8 @@ class TokenBucket:
         self._configured: dict[str, float] = {}
         self._paces: dict[str, Pace] = {}
         self._window = Window()
+        # The caps of the paces by dimension.
+        self._most: Sequence[float] = NOTHING
         self.counts_tokens = False
         limits = (
             requests_per_minute,
@@ -224,7 +234,7 @@ class TokenBucket:
         """
         if now < self.held_until:
             raise self._too_early(cost, now)
-        slot = None
+        slot, amounts = None, NOTHING
         if self._paces:
             amounts = _by_dimension(cost)
             # Who takes has asked just before, as a rule.
@@ -239,7 +249,7 @@ class TokenBucket:
             self._window.lapse(now)
             slot = self._window.add(amounts, now)
         self._last_start = now
-        reservation = Reservation(cost, slot)
+        reservation = Reservation(cost, slot, amounts, self._most)
         self._open.add(reservation)
         return reservation
 
@@ -248,8 +258,8 @@ class TokenBucket:
         Count *used* in place of what *reservation* had taken, once.
 
         What it had taken too much may go at once. What it had taken too little is
-        owed, and holds up those who come next. A *used* that is no amount of tokens
-        is not believed.
+        owed, and holds up those who come next. Either counts as the limit at most, as
+        it is and as it was. A *used* that is no amount of tokens is not believed.
 
         Raises:
             ValueError: If it is not a reservation of this bucket, or settled before.
@@ -264,13 +274,23 @@ class TokenBucket:
         if not (0 <= used[1] <= MOST_BELIEVED and 0 <= used[2] <= MOST_BELIEVED):
             return
         self._asked = None
-        cost = reservation.cost
-        inputs, outputs = used[1] - cost[1], used[2] - cost[2]
-        differences = (used[0] - cost[0], inputs + outputs, inputs, outputs)
+        requests, inputs, outputs = used
+        taken = reservation.amounts
+        truth = (requests, inputs + outputs, inputs, outputs)
         self._window.lapse(now)
-        self._window.change(reservation.slot, differences)
+        self._window.change(reservation.slot, _differences(truth, taken))
+        limits = reservation.most
         for pace in self._paces.values():
-            pace.change(differences[pace.dimension])
+            dimension = pace.dimension
+            before, after = taken[dimension], truth[dimension]
+            most = limits[dimension]
+            if most > pace.cap:
+                most = pace.cap
+            if before > most:
+                before = most
+            if after > most:
+                after = most
+            pace.change(after - before)
 
     def cancel(self, reservation: Reservation, now: float) -> None:
         """
@@ -340,6 +360,7 @@ class TokenBucket:
                 level = pace.saved(elapsed)
                 pace.set_limit(limit)
                 pace.set_level(level, elapsed)
+                self._note_most()
         if (
             pace is not None
             and remaining is not None
@@ -401,7 +422,14 @@ class TokenBucket:
         self._paces[dimension] = pace
         self.counts_tokens = self.counts_tokens or dimension != "requests"
         self._window.watch(pace.dimension)
+        self._note_most()
         return pace
+
+    def _note_most(self) -> None:
+        # A new one: reservations keep the old.
+        self._most = most = [0.0] * len(DIMENSIONS)
+        for pace in self._paces.values():
+            most[pace.dimension] = pace.cap
 
     # The seconds of the pace: those of the clock, but fewer while slowed down. A
     # clock that stepped back to before the last start stands still for it, since
@@ -428,3 +456,7 @@ class TokenBucket:
 def _by_dimension(cost: Cost) -> Amounts:
     requests, inputs, outputs = cost
     return requests, inputs + outputs, inputs, outputs
+
+
+def _differences(a: Amounts, b: Amounts) -> Amounts:
+    return a[0] - b[0], a[1] - b[1], a[2] - b[2], a[3] - b[3]
