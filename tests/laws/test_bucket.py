@@ -446,6 +446,32 @@ def test_what_remains_at_the_server_bounds_what_may_go_and_never_adds_to_it() ->
     assert bucket.ready_at(ONE, 0.0) == pytest.approx(MINUTE / 600)
 
 
+def test_what_remains_nothing_stays_nothing_when_another_call_is_settled() -> None:
+    bucket, cost = TokenBucket(tokens_per_minute=1_000), Cost(1, 0, 5)
+    reservation = bucket.take(cost, 0.0)
+    bucket.observe("tokens", None, 0, 120.0)
+    bucket.settle(reservation, cost, 120.0)
+    assert bucket.levels(120.0)["tokens"].available == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize("lower", [60, 6])
+def test_a_limit_that_is_lowered_keeps_nothing_beyond_its_own_burst(
+    lower: int,
+) -> None:
+    """What a higher limit would have let through by now is not there."""
+    bucket = TokenBucket(requests_per_minute=6_000)
+    bucket.take(ONE, 0.0)
+    bucket.observe("requests", lower, None, 30.0)
+    assert bucket.levels(30.0)["requests"].available == pytest.approx(1.0)
+
+
+def test_a_limit_that_changes_keeps_what_was_given_back() -> None:
+    bucket = TokenBucket(tokens_per_minute=1_000)
+    bucket.cancel(bucket.take(Cost(1, 800, 0), 0.0), 1.0)
+    bucket.observe("tokens", 900, None, 1.0)
+    assert bucket.levels(1.0)["tokens"].available == pytest.approx(800, rel=0.03)
+
+
 def test_what_is_not_limited_has_nothing_remaining() -> None:
     bucket = TokenBucket(requests_per_minute=600)
     bucket.observe("tokens", None, 0, 0.0)

@@ -179,6 +179,14 @@ LAWS = (
         f"{BUCKET} -k 'settling or larger'",
     ),
     Mutation(
+        "lowered-limit-keeps-all",
+        "laws/pace.py",
+        "self.level = min(level - self.rate * elapsed, self.burst)",
+        "self.level = level - self.rate * elapsed",
+        "A limit that is lowered lets no old surplus through.",
+        f"{BUCKET} -k lowered",
+    ),
+    Mutation(
         "stale-answer-taken",
         "laws/bucket.py",
         "self._asked = None\n        requests, inputs, outputs = used",

@@ -357,9 +357,7 @@ class TokenBucket:
                 pace = self._add_pace(dimension, limit)
                 pace.set_level(pace.burst, elapsed)
             elif pace.limit != limit:
-                level = pace.saved(elapsed)
-                pace.set_limit(limit)
-                pace.set_level(level, elapsed)
+                pace.change_limit(limit, elapsed)
                 self._note_most()
         if (
             pace is not None

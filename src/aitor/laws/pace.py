@@ -66,6 +66,15 @@ class Pace:
         # Sums of fractions are off by a little; whole numbers never are.
         self.slack = limit * 1e-9
 
+    def change_limit(self, limit: float, elapsed: float) -> None:
+        """Allow *limit* a minute instead, *elapsed* seconds after the last start."""
+        level = min(self.level + self.rate * elapsed, self.cap)
+        self.set_limit(limit)
+        # The same is there now. But where less comes than before, it may be what the
+        # new limit takes minutes for: no more than the new burst is kept of it.
+        self.level = min(level - self.rate * elapsed, self.burst)
+        self.returned = min(self.returned, self.cap)
+
     def set_level(self, level: float, elapsed: float) -> None:
         """Have *level* now, *elapsed* seconds after the last start."""
         self.level = level - self.rate * elapsed
@@ -91,7 +100,7 @@ class Pace:
         """Take *difference* more than was taken, there or not, or give it back."""
         if difference < 0.0:
             self.returned -= difference
-        else:
+        elif self.level > -self.limit:
             # No more than a minute's worth is owed.
             self.level = max(self.level - difference, -self.limit)
 
