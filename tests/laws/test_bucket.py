@@ -299,6 +299,27 @@ def test_a_usage_that_is_no_amount_is_not_believed(tokens: float) -> None:
         assert bucket.ready_at(Cost(1, 601, 0), 59.0) == MINUTE
 
 
+@pytest.mark.parametrize("tokens", [-1, math.nan, math.inf, -math.inf, 1e18])
+def test_an_estimate_that_is_no_amount_leaves_nothing_behind(tokens: float) -> None:
+    for guess in (Cost(1, tokens, 0), Cost(1, 0, tokens)):
+        bucket = TokenBucket(tokens_per_minute=1_000, output_tokens_per_minute=1_000)
+        mad = bucket.take(guess, 0.0)
+        plain = bucket.take(Cost(1, 0, 10), 2 * MINUTE)
+        bucket.settle(mad, Cost(1, 0, 5), 2 * MINUTE)
+        bucket.settle(plain, Cost(1, 0, 5), 2 * MINUTE)
+        # There is room for all but the five that count.
+        assert bucket.ready_at(Cost(1, 0, 995), 3 * MINUTE) == pytest.approx(3 * MINUTE)
+        assert bucket.ready_at(Cost(1, 0, 996), 2.9 * MINUTE) == 3 * MINUTE
+
+
+def test_a_mad_estimate_does_not_blur_the_minute_that_it_counts_in() -> None:
+    bucket = TokenBucket(tokens_per_minute=1_000, burst=0.5)
+    mad = bucket.take(Cost(1, 0, 1e18), 0.0)
+    bucket.settle(mad, Cost(1, 0, 300), 1.0)
+    assert bucket.ready_at(Cost(1, 0, 700), 1.0) == 1.0
+    assert bucket.ready_at(Cost(1, 0, 701), 1.0) == MINUTE
+
+
 def test_what_is_settled_after_its_minute_leaves_the_window_as_it_is() -> None:
     bucket = TokenBucket(tokens_per_minute=1_000)
     early = bucket.take(Cost(1, 1_000, 0), 0.0)

@@ -179,6 +179,14 @@ LAWS = (
         f"{BUCKET} -k 'settling or larger'",
     ),
     Mutation(
+        "mad-estimate-believed",
+        "laws/bucket.py",
+        "if not 0 <= tokens <= MOST_BELIEVED:",
+        "if False:",
+        "No guess spoils a bucket for good.",
+        f"{BUCKET} -k estimate",
+    ),
+    Mutation(
         "lowered-limit-keeps-all",
         "laws/pace.py",
         "self.level = min(level - self.rate * elapsed, self.burst)",

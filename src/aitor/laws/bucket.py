@@ -453,7 +453,17 @@ class TokenBucket:
 
 def _by_dimension(cost: Cost) -> Amounts:
     requests, inputs, outputs = cost
-    return requests, inputs + outputs, inputs, outputs
+    tokens = inputs + outputs
+    # A guess that is no amount would never leave the sums again.
+    if not 0 <= tokens <= MOST_BELIEVED:
+        inputs, outputs = _believable(inputs), _believable(outputs)
+        tokens = inputs + outputs
+    return requests, tokens, inputs, outputs
+
+
+def _believable(tokens: float) -> float:
+    # In this order a NaN is nothing.
+    return min(max(0.0, tokens), MOST_BELIEVED)
 
 
 def _differences(a: Amounts, b: Amounts) -> Amounts:
