@@ -414,6 +414,22 @@ LAWS = (
         ORDER,
     ),
     Mutation(
+        "aging-lifts-others",
+        "laws/order.py",
+        "return front if front is first or due(front) < second else first",
+        "return front",
+        "Who has waited long enough goes, and nobody in its place.",
+        f"{ORDER} -k 'starves or age'",
+    ),
+    Mutation(
+        "aging-moves-the-fair-order",
+        "laws/order.py",
+        "if lane.front() is entry:\n                lane.clock",
+        "if True:\n                lane.clock",
+        "Who goes for its age sets no newcomer back.",
+        f"{ORDER} -k age",
+    ),
+    Mutation(
         "newcomers-go-first",
         "laws/order.py",
         "lane.clock = max(lane.clock, self.tag)",
@@ -424,8 +440,8 @@ LAWS = (
     Mutation(
         "leaving-is-a-turn",
         "laws/order.py",
-        "if turn and lane.front() is entry:",
-        "if lane.front() is entry:",
+        "if turn:\n            self._start",
+        "if True:\n            self._start",
         "Who leaves unserved costs its tenant nothing.",
         ORDER,
     ),

@@ -11,6 +11,11 @@ Three rules, from the outside in:
     large requests gets fewer of them through.
 3.  Within a tenant, first come, first served.
 
+Where two disagree, the outer one wins. A priority's turn has come when that of its
+oldest entry has. Whom the second rule would serve then goes if it may go before all
+that wait at other priorities; if not, the oldest goes. So neither does the fair order
+hold back who has waited long enough, nor do others pass on what the oldest waited for.
+
 The second rule is self-clocked fair queueing (Golestani, 1994): a tenant's next entry
 is tagged with the tokens that the tenant will have had after it, and the smallest tag
 goes first. A tenant that comes new or comes back begins at the tag that was served
@@ -145,9 +150,14 @@ class FairQueue(Generic[T]):
         lanes = self._lanes
         if len(lanes) == 1:
             return next(iter(lanes.values())).front()
-        return min(
-            (lane.front() for lane in lanes.values()), key=self._due, default=None
-        )
+        if not lanes:
+            return None
+        due = self._due
+        oldest = [due(lane.oldest()) for lane in lanes.values()]
+        oldest.sort()
+        first, second = oldest[0][1], oldest[1]
+        front = lanes[first.priority].front()
+        return front if front is first or due(front) < second else first
 
     def pop(self) -> Entry[T]:
         """
@@ -199,12 +209,14 @@ class FairQueue(Generic[T]):
 class _Lane(Generic[T]):
     """The tenants that wait at one priority."""
 
-    __slots__ = ("clock", "flows", "heads")
+    __slots__ = ("ages", "clock", "flows", "heads")
 
     def __init__(self) -> None:
         self.flows: dict[Hashable, _Flow[T]] = {}
         # The first entry of each tenant by its tag, among others that are outdated.
         self.heads: list[tuple[float, Entry[T]]] = []
+        # The same by arrival; None until another lane is there to be compared with.
+        self.ages: list[tuple[float, Entry[T]]] | None = None
         # The largest tag that had its turn.
         self.clock = 0.0
 
@@ -220,17 +232,42 @@ class _Lane(Generic[T]):
                 return entry
             heapq.heappop(heads)
 
+    def oldest(self) -> Entry[T]:
+        """Return the entry that came first; there is one."""
+        if len(self.flows) == 1:
+            return next(iter(self.flows.values())).head
+        ages = self.ages
+        if not ages:
+            ages = self.ages = [
+                (flow.head.arrived, flow.head) for flow in self.flows.values()
+            ]
+            heapq.heapify(ages)
+        while True:
+            _, entry = ages[0]
+            flow = entry._flow
+            if flow is not None and flow.head is entry:
+                return entry
+            heapq.heappop(ages)
+
     def rank(self, tag: float, head: Entry[T]) -> None:
         """Enter *head*; what was entered for its tenant before is outdated."""
-        heads, tenants = self.heads, len(self.flows)
+        heads, ages, tenants = self.heads, self.ages, len(self.flows)
         if tenants == 1:
             # Who is alone needs no order.
             heads.clear()
-        elif heads and len(heads) < 2 * tenants + FEW_DEAD:
+            self.ages = None
+            return
+        most = 2 * tenants + FEW_DEAD
+        if heads and len(heads) < most:
             heapq.heappush(heads, (tag, head))
         else:
             heads[:] = [(flow.tag, flow.head) for flow in self.flows.values()]
             heapq.heapify(heads)
+        if ages is not None:
+            if len(ages) < most:
+                heapq.heappush(ages, (head.arrived, head))
+            else:
+                self.ages = None
 
 
 class _Flow(Generic[T]):
@@ -273,9 +310,11 @@ class _Flow(Generic[T]):
                 self._tidy_up()
             return
         lane = self.lane
-        if turn and lane.front() is entry:
+        if turn:
             self._start = self.tag
-            lane.clock = max(lane.clock, self.tag)
+            # Who goes for its age leaves the others where they are in the fair order.
+            if lane.front() is entry:
+                lane.clock = max(lane.clock, self.tag)
         entry._flow = None
         head = self._next()
         if head is None:
