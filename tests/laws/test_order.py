@@ -218,6 +218,22 @@ def test_requests_without_tokens_do_not_go_for_ever() -> None:
     assert "small" in [queue.pop().item for _ in range(11)]
 
 
+@pytest.mark.parametrize("tokens", [math.nan, math.inf, -math.inf, 1e18])
+def test_a_size_that_is_no_amount_spoils_no_order(tokens: float) -> None:
+    queue: FairQueue[str] = FairQueue()
+    for tenant in ("mad", "other"):
+        queue.push("mad", tenant=tenant, tokens=tokens, arrived=0.0)
+    assert emptied(queue) == ["mad", "mad"]
+    queue.push("mad", tenant="mad", tokens=tokens, arrived=0.0)
+    queue.push("stays", tenant="mad", tokens=1e6, arrived=1.0)
+    queue.pop()
+    for n in range(100):
+        queue.push("a", tenant="a", tokens=10.0, arrived=3.0 + n)
+        queue.push("b", tenant="b", tokens=30.0, arrived=3.0 + n)
+    served = Counter(queue.pop().item for _ in range(80))
+    assert served["a"] == pytest.approx(3 * served["b"], abs=3)
+
+
 def test_tenants_are_fair_within_each_priority() -> None:
     queue: FairQueue[str] = FairQueue(aging=1e6)
     for n in range(100):

@@ -36,6 +36,9 @@ __all__ = ("Entry", "FairQueue")
 
 T = TypeVar("T")
 
+MOST_BELIEVED = 1e9
+"""No request is larger than so many tokens, whatever its size says."""
+
 FEW_DEAD = 16
 """So many entries that have left are kept until there is a reason to tidy up."""
 
@@ -332,8 +335,10 @@ class _Flow(Generic[T]):
     def _set_head(self, head: Entry[T]) -> None:
         head._flow = self
         self.head = head
-        # At least one token each, or a tenant with empty requests would never end.
-        self.tag = self._start + max(head.tokens, 1.0) / self._weight
+        # At least one token each, or a tenant with empty requests would never end. In
+        # this order a NaN is one.
+        size = min(max(1.0, head.tokens), MOST_BELIEVED)
+        self.tag = self._start + size / self._weight
         self.lane.rank(self.tag, head)
 
     def _next(self) -> Entry[T] | None:
