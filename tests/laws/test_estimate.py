@@ -15,6 +15,16 @@ def test_before_any_answer_the_bound_is_expected_or_256_tokens() -> None:
     assert estimator.output("gpt", None) == 256.0
 
 
+@pytest.mark.parametrize(("allowed", "expected"), [(10**400, 1e9), (-5, 0.0)])
+def test_a_bound_that_no_answer_has_is_no_estimate(
+    allowed: int, expected: float
+) -> None:
+    estimator = Estimator()
+    assert estimator.output("m", allowed) == expected
+    estimator.learn("m", 100, 100, 400)
+    assert estimator.output("m", allowed) == min(expected, 800.0)
+
+
 def test_the_first_answer_counts_twice_until_there_are_more() -> None:
     estimator = Estimator()
     estimator.learn("gpt", 0, 0, 300)
@@ -35,6 +45,14 @@ def test_answers_that_are_alike_are_expected_as_they_are() -> None:
     for _ in range(100):
         estimator.learn("gpt", 0, 0, 300)
     assert estimator.output("gpt", None) == pytest.approx(300)
+
+
+@pytest.mark.parametrize("guess", [math.inf, math.nan, 1e300])
+def test_nothing_is_learned_of_a_guess_that_is_no_amount(guess: float) -> None:
+    estimator = Estimator()
+    for guessed in (100, guess, 100):
+        estimator.learn("gpt", guessed, 150, 10)
+    assert estimator.input_ratio == pytest.approx(1.5)
 
 
 def test_no_more_than_the_bound_is_expected() -> None:

@@ -13,7 +13,7 @@ __all__ = ("Estimator", "ServiceTime", "ServiceTimes")
 UNKNOWN_OUTPUT = 256.0
 """Tokens expected of a model that has not answered yet and was given no bound."""
 
-MOST_BELIEVED = 1e9
+MOST_BELIEVED = 10**9
 """No request uses more tokens than this, whatever its usage says."""
 
 MEAN_GAIN = 1 / 8
@@ -65,6 +65,9 @@ class Estimator:
         is not known yet, because vendors count so.
         """
         known = self._outputs.get(model)
+        if max_tokens is not None:
+            # Whatever a request says; a number without end is no float.
+            max_tokens = min(max(max_tokens, 0), MOST_BELIEVED)
         if known is None:
             return UNKNOWN_OUTPUT if max_tokens is None else float(max_tokens)
         expected = known.mean + 2 * known.deviation
@@ -92,7 +95,7 @@ class Estimator:
             0 <= input_tokens <= MOST_BELIEVED and 0 <= output_tokens <= MOST_BELIEVED
         ):
             return
-        if guessed_input >= 1 and input_tokens >= 1:
+        if 1 <= guessed_input <= MOST_BELIEVED and input_tokens >= 1:
             # The ratio of the means: in a mean of ratios small prompts would count
             # as much as large ones, and what a vendor adds to each would mislead.
             self._guessed += (guessed_input - self._guessed) * MEAN_GAIN
