@@ -591,7 +591,6 @@ async def test_a_provider_that_was_replaced_is_closed_when_it_is_done() -> None:
         await broker.submit("x")
         assert old.closed
         assert not new.closed
-        assert len(limit._sharers) == 1
 
 
 async def test_a_provider_that_comes_back_under_another_name_stays_open() -> None:
@@ -614,9 +613,7 @@ async def test_submit_nowait_refuses_what_it_cannot_do(name: str) -> None:
             broker.submit_nowait("x", **given)
 
 
-async def test_who_comes_back_to_a_provider_that_was_closed_leaves_nothing_open() -> (
-    None
-):
+async def test_who_comes_back_to_a_provider_that_was_replaced_finds_it_open() -> None:
     """A request between two tries knows the old provider still."""
     script: list[Step] = [ServerError("down"), "late"]
     old = ScriptedProvider(script, retry_delay=10.0, max_retries=1)
@@ -625,8 +622,7 @@ async def test_who_comes_back_to_a_provider_that_was_closed_leaves_nothing_open(
         await anyio.sleep(0.001)
         broker.add_provider("p", ScriptedProvider("new"))
         await broker.submit("x")
-        assert old.closed
-        old.closed = False
+        assert not old.closed
         await anyio.sleep(60.0)
         assert len(old.sent) == 2
         gc.collect()

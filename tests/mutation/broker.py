@@ -14,6 +14,7 @@ MAP = "tests/broker/test_map.py"
 MODEL = "tests/broker/test_model.py"
 CACHE = "tests/llm/test_cache.py"
 GUARDS = "tests/broker/test_guards.py"
+REPLACED = "tests/broker/test_replaced.py"
 
 BROKER = (
     # What an attempt holds is given back.
@@ -271,10 +272,27 @@ BROKER = (
     Mutation(
         "sharers-not-told",
         "broker/limit.py",
-        "for sharer in self._sharers:",
-        "for sharer in self._sharers[:1]:",
+        "for one in self._sharers:",
+        "for one in self._sharers[:1]:",
         "What one provider gives back, any that shares the limit may use.",
         GUARDS,
+    ),
+    # Providers that were replaced.
+    Mutation(
+        "closed-under-its-requests",
+        "broker/roster.py",
+        "finalize(old, self.unused.append, old.provider)",
+        "self.unused.append(old.provider)",
+        "Who comes back to a provider that was replaced finds it open.",
+        f"{SUBMIT} -k replaced",
+    ),
+    Mutation(
+        "replaced-for-ever-known",
+        "broker/limit.py",
+        "there = [one for one in self._sharers if one() is not None]",
+        "there = self._sharers",
+        "Nothing is left of providers that were replaced.",
+        REPLACED,
     ),
     # Deadlines.
     Mutation(

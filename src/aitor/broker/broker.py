@@ -134,9 +134,9 @@ class Broker:
         """
         Add *provider*, or put it in the place of the one called *name*.
 
-        A new one is asked by its name until `set_failover` names it. Requests at one
-        that is replaced end there; it is closed when a request comes after the last
-        of them has ended.
+        A new one is asked by its name until `set_failover` names it. Requests that
+        could ask one that is replaced still may; it is closed when a request comes
+        after the last of them has ended.
 
         Raises:
             ConfigurationError: If it shares a limit that is not there.
@@ -192,8 +192,8 @@ class Broker:
                 attempt made.
             ValueError: *timeout* is not a number.
         """
-        if self._roster.replaced:
-            await self._roster.close_replaced()
+        if self._roster.unused:
+            await self._roster.close_unused()
         request = Request.of(prompt, model=_first(model), parameters=parameters)
         # The request has them: with a hundred thousand waiting, copies count.
         del parameters
@@ -251,8 +251,9 @@ class Broker:
         envelope = self._envelope(request, timeout, priority, tenant, patient=False)
         route = Route(self._roster.sequence(provider), envelope, model)
         call = self._delivery.begin(route)
-        submission = Submission(partial(self._delivery.deliver, route, call))
-        tasks.start_soon(submission.run)
+        submission = Submission()
+        deliver = partial(self._delivery.deliver, route, call)
+        tasks.start_soon(submission.run, deliver)
         return submission
 
     def submit_from_thread(self, prompt: Prompt, **arguments: Any) -> Reply:
@@ -457,6 +458,7 @@ class Broker:
             await self.drain()
             for actor in actors:
                 await actor.provider.aclose()
+            await self._roster.close_unused()
 
     def _opened(self, verb: str) -> TaskGroup:
         if self._tasks is None:

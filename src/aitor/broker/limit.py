@@ -9,6 +9,7 @@ rings first gets all of it.
 """
 
 from typing import Protocol
+from weakref import ref
 
 from aitor.laws.bucket import TokenBucket
 from aitor.providers.settings import LimitSettings
@@ -43,16 +44,15 @@ class Limit:
             output_tokens_per_minute=settings.output_tokens_per_minute,
             burst=settings.burst,
         )
-        self._sharers: list[Sharer] = []
+        # Weakly, and never taken out: who is known to no broker and to no request
+        # any more has nothing to start.
+        self._sharers: list[ref[Sharer]] = []
         self._line: dict[Sharer, None] = {}  # who waits for a turn, in order
 
     def join(self, sharer: Sharer) -> None:
-        """Let *sharer* reserve against this limit from now on."""
-        self._sharers.append(sharer)
-
-    def part(self, sharer: Sharer) -> None:
-        """Forget *sharer*, which reserves no more."""
-        self._sharers.remove(sharer)
+        """Let *sharer* reserve against this limit, as long as there is one."""
+        there = [one for one in self._sharers if one() is not None]
+        self._sharers = [*there, ref(sharer)]
 
     def turn_of(self, sharer: Sharer) -> bool:
         """Whether nobody else waits before *sharer*."""
@@ -81,8 +81,9 @@ class Limit:
 
     def look_again(self, now: float) -> None:
         """Let everybody look whether somebody may start; something was given back."""
-        for sharer in self._sharers:
-            sharer.look_again(now)
+        for one in self._sharers:
+            if (sharer := one()) is not None:
+                sharer.look_again(now)
 
     def __repr__(self) -> str:
         return f"Limit({self.name!r})"

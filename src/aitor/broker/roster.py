@@ -4,9 +4,14 @@ The providers of a broker, by name, and the order in which they are asked.
 A name given in a call begins the sequence there: whoever stands before it is left
 out, and whoever stands behind it still takes over. Names that are not known are told
 with those that are, since most of them are typing errors.
+
+An actor whose place another has taken lives on in the routes of requests that came
+before, and in nothing else. One that waits between two tries may still come back to
+it, so its provider is closed only when no route knows the actor any more.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from weakref import WeakSet, finalize
 
 from anyio import CancelScope
 
@@ -28,18 +33,17 @@ class Roster:
     def __init__(self, make: Callable[[str, Provider], Actor]) -> None:
         self.actors: dict[str, Actor] = {}
         self.failover: tuple[Actor, ...] = ()
-        self.replaced: list[Actor] = []
-        """Those whose place another has taken, until they are closed."""
-        # A request that is between two tries may still come back to one of these,
-        # and open connections anew: they are closed once more with the broker.
-        self._closed: list[Actor] = []
+        self.unused: list[Provider] = []
+        """Those that were replaced and that nobody comes back to."""
+        self._replaced: WeakSet[Actor] = WeakSet()
         self._make = make
 
     def add(self, name: str, provider: Provider) -> None:
         """Add *provider*, or put it in the place of the one called *name*."""
         actor = self._make(name, provider)
-        if name in self.actors:
-            self.replaced.append(self.actors[name])
+        if (old := self.actors.get(name)) is not None:
+            self._replaced.add(old)
+            finalize(old, self.unused.append, old.provider)
         self.actors[name] = actor
         self.failover = tuple(self.actors[one.name] for one in self.failover)
 
@@ -68,20 +72,18 @@ class Roster:
             return self.failover[self.failover.index(actor) :]
         return (actor,)
 
-    async def close_replaced(self) -> None:
-        """Close those that were replaced and have answered their last request."""
-        while actor := next((one for one in self.replaced if one.idle), None):
-            self.replaced.remove(actor)
-            self._closed.append(actor)
-            actor.limit.part(actor)
+    async def close_unused(self) -> None:
+        """Close the providers that were replaced and that nobody comes back to."""
+        while self.unused:
+            provider = self.unused.pop()
             # It may have come back under another name.
-            if all(one.provider is not actor.provider for one in self.actors.values()):
+            if all(one.provider is not provider for one in self.everybody()):
                 with CancelScope(shield=True):
-                    await actor.provider.aclose()
+                    await provider.aclose()
 
     def everybody(self) -> list[Actor]:
-        """Return all actors, those that were replaced as well."""
-        return [*self.actors.values(), *self.replaced, *self._closed]
+        """Return all actors, those that were replaced and are in use as well."""
+        return [*self.actors.values(), *self._replaced]
 
     def _named(self, names: Sequence[str], setting: str) -> tuple[Actor, ...]:
         if not names or len(set(names)) < len(names):

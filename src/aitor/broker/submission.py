@@ -16,22 +16,20 @@ class Submission:
     """
     The handle that `Broker.submit_nowait` gives.
 
-    Args:
-        deliver: Carries the request out.
+    Of the request it keeps nothing but the outcome.
     """
 
-    def __init__(self, deliver: Callable[[], Awaitable[Reply]]) -> None:
-        self._deliver = deliver
+    def __init__(self) -> None:
         self._scope = anyio.CancelScope()
         self._done = anyio.Event()
         self._reply: Reply | None = None
         self._error: Exception | None = None
 
-    async def run(self) -> None:
-        """Carry the request out and keep its outcome; never raises it."""
+    async def run(self, deliver: Callable[[], Awaitable[Reply]]) -> None:
+        """Carry the request out by *deliver*, and keep its outcome; never raise it."""
         try:
             with self._scope:
-                self._reply = await self._deliver()
+                self._reply = await deliver()
         except Exception as error:  # noqa: BLE001  # for whoever asks for the reply
             self._error = error
         finally:

@@ -60,10 +60,7 @@ class Watch:
 
     async def run(self) -> None:
         """Watch until cancelled; who is in flight then gets a deadline of its own."""
-        self._write_anew()
-        for call in self._calls.values():
-            if call.scope is not None:
-                call.scope.deadline = math.inf
+        self._take_over()
         try:
             while True:
                 self._look(anyio.current_time())
@@ -73,6 +70,13 @@ class Watch:
             self._alarm = None
             for call in self._calls.values():
                 self.move(call, call.limit)
+
+    def _take_over(self) -> None:
+        # Not in `run`, whose frame would know the last of these calls for ever.
+        self._write_anew()
+        for call in self._calls.values():
+            if call.scope is not None:
+                call.scope.deadline = math.inf
 
     def _write_anew(self) -> None:
         self._agenda = [(call.limit, number) for number, call in self._calls.items()]
