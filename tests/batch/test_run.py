@@ -457,6 +457,16 @@ async def test_no_more_rows_are_taken_once_the_broker_has_closed(batch: Batch) -
     assert (await batch.run()).succeeded == 2_000
 
 
+async def test_a_bug_ends_the_run_and_not_the_broker(batch: Batch) -> None:
+    batch.write_rows(20)
+    async with Broker([batch.provider]) as broker:
+        with pytest.raises(ValueError, match="'timeout'"):
+            await run_batch(broker, batch.source, batch.output, timeout=float("nan"))
+        await broker.submit("x")
+    assert batch.names() == []
+    assert (await batch.run()).succeeded == 20
+
+
 async def test_a_dead_account_ends_the_run_and_fails_no_row(batch: Batch) -> None:
     """
     Whoever mends the key goes on with the same command; nothing has to be retried.

@@ -7,9 +7,9 @@ import anyio.lowlevel
 import pytest
 
 from aitor.broker.broker import Broker
-from aitor.broker.mapping import MapResult
+from aitor.broker.mapping import Map, MapResult
 from aitor.errors import BadRequestError, BrokerClosedError, ServerError
-from aitor.messages import Answer, Request, Usage
+from aitor.messages import Answer, Prompt, Reply, Request, Usage
 from aitor.testing.scripted import ScriptedProvider, Slow
 
 pytestmark = pytest.mark.anyio
@@ -139,6 +139,47 @@ async def test_a_source_that_raises_ends_the_stream_after_what_was_in_flight() -
             async for result in broker.map(source()):
                 results.append(result)
     assert len(results) == 2
+
+
+async def test_a_bug_behind_a_prompt_ends_its_stream_and_nobody_else_s() -> None:
+    """What is no `LLMError` is raised to whoever reads, after what had come before."""
+    running: set[Prompt] = set()
+
+    async def submit(prompt: Prompt) -> Reply:
+        running.add(prompt)
+        try:
+            await anyio.sleep(float(str(prompt)))
+        finally:
+            running.remove(prompt)
+        if prompt == "2.0":
+            raise LookupError("a bug")
+        return Reply(str(prompt), "p", "m", "stop", Usage(1, 1), ())
+
+    async with anyio.create_task_group() as tasks:
+        prompts = ["1.0", "1.5", "2.0", "9.0"]
+        stream = Map(prompts, submit, lambda: tasks, 4, ordered=False)
+        seen: list[Prompt] = []
+        with pytest.raises(LookupError, match="a bug"):
+            async for result in stream:
+                seen.append(result.prompt)
+                await anyio.sleep(3.0)  # so that the second is there before the bug
+        assert seen == ["1.0", "1.5"]
+        assert not running
+        assert [result async for result in stream] == []
+        assert not tasks.cancel_scope.cancel_called
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+async def test_what_submit_refuses_is_raised_though_the_source_has_no_end(
+    ordered: bool,
+) -> None:
+    give, source = anyio.create_memory_object_stream[Prompt](2)
+    async with Broker([echo()]) as broker, give, source:
+        give.send_nowait("x")
+        give.send_nowait("x")
+        with anyio.fail_after(100.0), pytest.raises(ValueError, match="'timeout'"):
+            await anext(broker.map(source, ordered=ordered, timeout=float("nan")))
+        assert (await broker.submit("x")).text == "x"
 
 
 async def test_it_waits_while_all_circuits_are_open() -> None:

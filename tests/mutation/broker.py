@@ -725,6 +725,23 @@ BROKER = (
         "A prompt that fails is a result, and not the end.",
         MAP,
     ),
+    Mutation(
+        "map-ends-its-broker",
+        "broker/mapping.py",
+        "except Exception as error:  # noqa: BLE001  # no prompt's, for the consumer",
+        "except ZeroDivisionError as error:",
+        "A bug ends the stream that it is in, and nothing else.",
+        MAP,
+    ),
+    Mutation(
+        "map-waits-for-its-source-after-a-bug",
+        "broker/mapping.py",
+        "self._exhausted = True\n        if self._tasks is not None:\n"
+        "            self._tasks.cancel_scope.cancel()\n\n    def _tell",
+        "self._exhausted = True\n\n    def _tell",
+        "A bug is raised though the source has no end.",
+        MAP,
+    ),
     # The books.
     Mutation(
         "attempt-not-in-the-books",

@@ -281,7 +281,8 @@ class Broker:
 
         The source is read only as fast as there is room. A prompt that fails is a
         result like any other and never ends the stream, and while all circuits are
-        open the stream waits.
+        open the stream waits. What is no `LLMError`, of the source or of a provider
+        with a bug, ends the stream and is raised from it.
 
         Args:
             prompts: Read lazily, one at a time.

@@ -165,7 +165,7 @@ class _Flow:
         return result
 
     def failure_once(self) -> Exception | None:
-        """Return what the source raised, the first time it is asked for."""
+        """Return what ended it too early, the first time it is asked for."""
         failure, self._failure = self._failure, None
         return failure
 
@@ -211,7 +211,10 @@ class _Flow:
                 return
             if not self._idle and self._runners < self._places:
                 self._start_runner()
-            self._results[index] = await self._carry_out(index, prompt)
+            try:
+                self._results[index] = await self._carry_out(index, prompt)
+            except Exception as error:  # noqa: BLE001  # no prompt's, for the consumer
+                self._fail(error)
             self._tell()
 
     async def _next(self) -> "_Numbered":
@@ -241,7 +244,7 @@ class _Flow:
             except StopAsyncIteration:
                 pass
             except Exception as error:  # noqa: BLE001  # the source's, for the consumer
-                self._failure = error
+                self._failure = self._failure or error
             self._exhausted = prompt is NOTHING
         index, self._index = self._index, self._index + 1
         return index, prompt
@@ -251,6 +254,13 @@ class _Flow:
             return MapResult(index, prompt, reply=await self._submit(prompt))
         except LLMError as error:
             return MapResult(index, prompt, error=error)
+
+    def _fail(self, error: Exception) -> None:
+        """End with *error*, after the results that are there."""
+        self._failure = self._failure or error
+        self._exhausted = True
+        if self._tasks is not None:
+            self._tasks.cancel_scope.cancel()
 
     def _tell(self) -> None:
         if self._changed is not None:
