@@ -20,7 +20,7 @@ from aitor.events import (
     ProviderRestarted,
     RequestEnded,
 )
-from aitor.logs import log_events, report_broken_listener
+from aitor.logs import log_events, report_broken_listener, report_not_closed
 from aitor.messages import Attempt, Usage, Waits
 from aitor.outcomes import Outcome
 
@@ -240,6 +240,18 @@ log_events(ProviderRestarted("openai", "KeyError"))
         [sys.executable, "-c", program], capture_output=True, check=False, timeout=60
     )
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, b"", b"")
+
+
+def test_a_provider_that_was_not_closed_is_told(lines: list[Any]) -> None:
+    report_not_closed("openai", "TimeoutError")
+    assert lines == [
+        {
+            "event": "provider_not_closed",
+            "log_level": "warning",
+            "provider": "openai",
+            "error": "TimeoutError",
+        }
+    ]
 
 
 class Listening:

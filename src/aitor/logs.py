@@ -25,6 +25,7 @@ provider's trouble at WARNING; what stays broken until a human acts at ERROR.
 | `provider_paused`    |                   | always            |         |           |
 | `parameter_dropped`  |                   |                   | always  |           |
 | `provider_restarted` |                   |                   |         | always    |
+| `provider_not_closed`|                   |                   | always  |           |
 | `method_failed`      |                   |                   |         | always    |
 | `listener_failed`    |                   |                   |         | always    |
 
@@ -55,7 +56,12 @@ from aitor.events import (
 from aitor.messages import Attempt
 from aitor.outcomes import Outcome
 
-__all__ = ("log_events", "report_broken_listener", "report_broken_method")
+__all__ = (
+    "log_events",
+    "report_broken_listener",
+    "report_broken_method",
+    "report_not_closed",
+)
 
 NAME = "aitor"
 
@@ -97,19 +103,29 @@ def report_broken_listener(listener: Listener, error: Exception) -> None:
     while link is not None:
         link.__context__, link = None, link.__cause__
     fields = {"listener": name, "error": type(error).__name__, "exc_info": error}
-    try:
-        if write := _writer(logging.ERROR):
-            write("listener_failed", fields)
-    except Exception:  # noqa: BLE001  # the listener may have been `log_events` itself
-        _write_line(logging.ERROR, "listener_failed", fields)
+    # The listener may have been `log_events` itself.
+    _report(logging.ERROR, "listener_failed", fields)
 
 
 def report_broken_method(provider: str, method: str, error: Exception) -> None:
-    """Write that a *method* of *provider* raised *error*, of which only the kind."""
+    """Write that a *method* of *provider* raised *error*, by its kind; never raise."""
     # Its text and where it was raised may hold the prompt.
     fields = {"provider": provider, "method": method, "error": type(error).__name__}
-    if write := _writer(logging.ERROR):
-        write("method_failed", fields)
+    _report(logging.ERROR, "method_failed", fields)
+
+
+def report_not_closed(provider: str, error: str) -> None:
+    """Write that closing *provider* ended with *error*; never raise."""
+    fields = {"provider": provider, "error": error}
+    _report(logging.WARNING, "provider_not_closed", fields)
+
+
+def _report(level: int, name: str, fields: dict[str, Any]) -> None:
+    try:
+        if write := _writer(level):
+            write(name, fields)
+    except Exception:  # noqa: BLE001  # what the application has configured is broken
+        _write_line(level, name, fields)
 
 
 def _writer(level: int) -> Callable[[str, dict[str, Any]], None] | None:

@@ -53,6 +53,7 @@ async def test_a_handle_that_is_kept_keeps_no_provider_open() -> None:
         assert (await handle.reply()).text == "old"
         broker.add_provider("p", ScriptedProvider("new"))
         await broker.submit("x")
+        await anyio.sleep(1.0)
         assert old.closed
 
 

@@ -14,6 +14,7 @@ MAP = "tests/broker/test_map.py"
 MODEL = "tests/broker/test_model.py"
 CACHE = "tests/llm/test_cache.py"
 GUARDS = "tests/broker/test_guards.py"
+CLOSING = "tests/broker/test_closing.py"
 REPLACED = "tests/broker/test_replaced.py"
 
 BROKER = (
@@ -276,6 +277,39 @@ BROKER = (
         "for one in self._sharers[:1]:",
         "What one provider gives back, any that shares the limit may use.",
         GUARDS,
+    ),
+    # Closing providers.
+    Mutation(
+        "closing-fails-whoever-asks",
+        "broker/closing.py",
+        "except Exception as caught:",
+        "except ZeroDivisionError as caught:",
+        "A provider that cannot be closed fails nobody's request.",
+        CLOSING,
+    ),
+    Mutation(
+        "connections-left-open-when-cancelled",
+        "broker/closing.py",
+        "with anyio.move_on_after(CLOSE_SECONDS, shield=True):",
+        "with anyio.move_on_after(CLOSE_SECONDS):",
+        "A closing that is cancelled closes all connections all the same.",
+        GUARDS,
+    ),
+    Mutation(
+        "closing-tells-its-error",
+        "broker/closing.py",
+        "error = type(caught).__name__",
+        "error = str(caught)",
+        "Of an error in closing nothing is told but its class.",
+        CLOSING,
+    ),
+    Mutation(
+        "replaced-closed-by-whoever-asks",
+        "broker/broker.py",
+        "if self._tasks is None:\n            await close_all(unused)",
+        "if True:\n            await close_all(unused)",
+        "A provider that was replaced is closed at nobody's cost.",
+        CLOSING,
     ),
     # Providers that were replaced.
     Mutation(
@@ -673,8 +707,8 @@ BROKER = (
         "broker/broker.py",
         "with anyio.move_on_after(CLOSE_SECONDS, shield=True):",
         "with anyio.move_on_after(CLOSE_SECONDS):",
-        "A closing that is cancelled closes all connections all the same.",
-        GUARDS,
+        "A closing that is cancelled still waits for what it has ended.",
+        CLOSING,
     ),
     Mutation(
         "closing-waits-for-ever",

@@ -24,6 +24,7 @@ from anyio.from_thread import BlockingPortal
 
 from aitor.broker.actor import Actor
 from aitor.broker.cache import Cache, identity
+from aitor.broker.closing import CLOSE_SECONDS, close_all
 from aitor.broker.delivery import Delivery
 from aitor.broker.envelope import Envelope
 from aitor.broker.ledger import Ledger
@@ -193,7 +194,7 @@ class Broker:
             ValueError: *timeout* is not a number.
         """
         if self._roster.unused:
-            await self._roster.close_unused()
+            await self._close_unused()
         request = Request.of(prompt, model=_first(model), parameters=parameters)
         # The request has them: with a hundred thousand waiting, copies count.
         del parameters
@@ -454,12 +455,19 @@ class Broker:
             actor.abort()
         self._delivery.abort()
         # Shielded, so that a caller that is cancelled itself leaves no socket open;
-        # bounded, so that a connection that will not close cannot hold it up.
+        # bounded, so that a call that will not end cannot hold it up.
         with anyio.move_on_after(CLOSE_SECONDS, shield=True):
             await self.drain()
-            for actor in actors:
-                await actor.provider.aclose()
-            await self._roster.close_unused()
+        unused = self._roster.take_unused()
+        await close_all([*(actor.provider for actor in actors), *unused])
+
+    async def _close_unused(self) -> None:
+        unused = self._roster.take_unused()
+        if self._tasks is None:
+            await close_all(unused)
+        else:
+            # Whoever comes with a request has nothing to do with it.
+            self._tasks.start_soon(close_all, unused)
 
     def _opened(self, verb: str) -> TaskGroup:
         if self._tasks is None:
@@ -476,10 +484,6 @@ class Broker:
         return (
             f"Broker(providers=[{', '.join(self._actors)}], open={self._delivery.open})"
         )
-
-
-CLOSE_SECONDS = 5.0
-"""How long closing connections may take at most."""
 
 
 def _first(model: Model) -> str | None:

@@ -13,8 +13,6 @@ it, so its provider is closed only when no route knows the actor any more.
 from collections.abc import Callable, Mapping, Sequence
 from weakref import WeakSet, finalize
 
-from anyio import CancelScope
-
 from aitor.broker.actor import Actor
 from aitor.errors import ConfigurationError
 from aitor.providers.base import Provider
@@ -72,14 +70,12 @@ class Roster:
             return self.failover[self.failover.index(actor) :]
         return (actor,)
 
-    async def close_unused(self) -> None:
-        """Close the providers that were replaced and that nobody comes back to."""
-        while self.unused:
-            provider = self.unused.pop()
-            # It may have come back under another name.
-            if all(one.provider is not provider for one in self.everybody()):
-                with CancelScope(shield=True):
-                    await provider.aclose()
+    def take_unused(self) -> list[Provider]:
+        """Return, once, those that were replaced and that nobody comes back to."""
+        taken = [self.unused.pop() for _ in range(len(self.unused))]
+        # One may have come back under another name.
+        used = {id(actor.provider) for actor in self.everybody()}
+        return [provider for provider in taken if id(provider) not in used]
 
     def everybody(self) -> list[Actor]:
         """Return all actors, those that were replaced and are in use as well."""
