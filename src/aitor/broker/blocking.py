@@ -5,22 +5,24 @@ It runs the broker in an event loop in a thread of its own and offers the same v
 which block. Any number of threads may use one at the same time.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, suppress
 from functools import partial
 from os import PathLike
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from aitor.broker.broker import Broker
-from aitor.broker.mapping import MapResult
+from aitor.broker.mapping import Map, MapResult
 from aitor.broker.statistics import Statistics
 from aitor.errors import BrokerClosedError
 from aitor.messages import Prompt, Reply
 
 __all__ = ("BlockingBroker",)
+
+_T = TypeVar("_T")
 
 
 class BlockingBroker:
@@ -55,7 +57,7 @@ class BlockingBroker:
         Raises:
             LLMError: As `Broker.submit` does.
         """
-        return self._opened().call(partial(self._broker.submit, prompt, **arguments))
+        return self._call(partial(self._broker.submit, prompt, **arguments))
 
     def map(self, prompts: Iterable[Prompt], **arguments: Any) -> Iterator[MapResult]:
         """
@@ -63,33 +65,50 @@ class BlockingBroker:
 
         The source is read in the broker's thread.
         """
-        portal = self._opened()
 
-        async def start() -> Any:
+        async def start() -> Map:
             return self._broker.map(prompts, **arguments)
 
-        results = portal.call(start)
+        results = self._call(start)
         try:
             while True:
                 try:
-                    yield portal.call(results.__anext__)
+                    yield self._call(results.__anext__)
                 except StopAsyncIteration:
                     return
         finally:
-            portal.call(results.aclose)
+            # A broker that has closed has ended it.
+            with suppress(BrokerClosedError):
+                self._call(results.aclose)
 
     def statistics(self) -> Statistics:
         """Return a frozen snapshot; see `Broker.statistics`."""
-        return self._opened().call(self._broker.statistics)
 
-    def _opened(self) -> BlockingPortal:
-        if self._portal is None:
-            raise BrokerClosedError("use the broker within 'with broker:'")
-        return self._portal
+        async def look() -> Statistics:
+            return self._broker.statistics()
+
+        return self._call(look)
+
+    def _call(self, function: Callable[[], Awaitable[_T]]) -> _T:
+        """Call *function* in the broker's thread, and wait for what comes of it."""
+        portal = self._portal
+        if portal is not None:
+            try:
+                future = portal.start_task_soon(function)
+            except RuntimeError:
+                # It may have closed since this thread looked.
+                if self._portal is not None:
+                    raise
+            else:
+                return future.result()
+        raise BrokerClosedError("use the broker within 'with broker:'")
 
     def __enter__(self) -> Self:
-        self._portal = self._stack.enter_context(start_blocking_portal(self._backend))
-        self._stack.enter_context(self._portal.wrap_async_context_manager(self._broker))
+        with ExitStack() as stack:
+            portal = stack.enter_context(start_blocking_portal(self._backend))
+            stack.enter_context(portal.wrap_async_context_manager(self._broker))
+            # Where it cannot be opened its thread ends, or else the program would not.
+            self._stack, self._portal = stack.pop_all(), portal
         return self
 
     def __exit__(

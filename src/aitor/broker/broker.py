@@ -267,7 +267,13 @@ class Broker:
         portal = self._portal
         if portal is None:
             raise self._not_open("submit_from_thread")
-        return portal.call(partial(self.submit, prompt, **arguments))
+        try:
+            future = portal.start_task_soon(partial(self.submit, prompt, **arguments))
+        except RuntimeError:
+            if self._closed:
+                raise BrokerClosedError("the broker is closed") from None
+            raise  # it is not another thread
+        return future.result()
 
     def map(
         self,
