@@ -7,6 +7,7 @@ __all__ = ("AGENTS",)
 AGENT = "tests/agents/test_agent.py"
 TOOLS = "tests/agents/test_tools.py"
 WIRE = "tests/agents/test_wire.py"
+HAZARDS = "tests/agents/test_hazards.py"
 STRUCTURED = "tests/llm/test_structured.py"
 GUARDS = "tests/llm/test_guards.py"
 
@@ -59,6 +60,14 @@ AGENTS = (
         "except ZeroDivisionError as error:",
         "What a tool raises is told to the model.",
         f"{AGENT} {TOOLS} -k exception",
+    ),
+    Mutation(
+        "tool-cancels-its-agent",
+        "agents/tools.py",
+        "            tasks.start_soon(call)\n",
+        "            await call()\n",
+        "A cancellation that a tool brings about itself is an error of the tool.",
+        HAZARDS,
     ),
     Mutation(
         "bad-arguments-reach-the-tool",

@@ -44,6 +44,9 @@ class Observation:
         return cls(f"error: {text}", failed=True)
 
 
+CANCELLED = Observation.error("what the tool waited for was cancelled")
+
+
 class Tool:
     """
     A function that a model may call by arguments that fit its signature.
@@ -103,16 +106,28 @@ class Tool:
         """
         Call the function if *arguments* fit, and return what to tell the model.
 
-        An exception of the function is told by its type and its text.
+        An exception of the function is told by its type and its text. So is a
+        cancellation that nobody asked for, as of a task that the function waited for.
         """
         try:
             checked = self._check(arguments)
         except ValidationError as error:
             return Observation.error(_told(error))
-        try:
-            return Observation(_text(await self._call(checked)))
-        except Exception as error:  # noqa: BLE001  # a tool may raise anything
-            return Observation.error(_sendable(f"{type(error).__name__}: {error}"))
+        observation = CANCELLED
+
+        async def call() -> None:
+            nonlocal observation
+            try:
+                observation = Observation(_text(await self._call(checked)))
+            except Exception as error:  # noqa: BLE001  # a tool may raise anything
+                told = f"{type(error).__name__}: {error}"
+                observation = Observation.error(_sendable(told))
+
+        # In a task of its own: whoever is cancelled from outside is the one who waits
+        # here, so a task that ends as cancelled all the same did it by itself.
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(call)
+        return observation
 
     def _check(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         model = self._model.model_validate(dict(arguments))
