@@ -3,6 +3,7 @@
 import dataclasses
 import threading
 from collections.abc import Callable
+from datetime import date
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -132,6 +133,15 @@ def test_structured_arguments_arrive_as_what_the_signature_says() -> None:
         return Distance(abs(of.x - to.x) + abs(of.y - to.y))
 
     assert observe(Tool(distance), of={"x": 3, "y": 4}).text == '{"between":7}'
+
+
+def test_a_strict_argument_takes_what_json_has_no_type_for() -> None:
+    def weekday(day: Annotated[date, Field(strict=True)]) -> int:
+        return day.isoweekday()
+
+    assert observe(Tool(weekday), day="2024-01-02").text == "2"
+    assert observe(Tool(weekday), day=date(2024, 1, 2)).text == "2"
+    assert "valid date" in observe(Tool(weekday), day="2").text
 
 
 def test_more_arguments_pass_where_the_function_takes_them() -> None:

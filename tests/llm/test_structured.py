@@ -3,12 +3,14 @@
 import json
 import pickle
 from contextlib import suppress
+from datetime import date
+from enum import Enum
 from typing import Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 from tests.llm.pasted import pasted
 from tests.providers.fake import FakeWire, completion, message
 
@@ -42,6 +44,13 @@ SCHEMA = {
     "properties": {"city": {"type": "string"}, "people": {"type": "integer"}},
     "required": ["city"],
 }
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
 
 
 def mock(*answers: str) -> LLMManager:
@@ -121,6 +130,45 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     """A model may say anything."""
     with suppress(MismatchError):
         assert "city" in Format.of(SCHEMA).read(text)
+
+
+# Models of pydantic.
+
+
+class Color(Enum):
+    RED = "red"
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    day: date
+    color: Color = Color.RED
+
+
+def test_a_strict_model_takes_what_json_has_no_type_for() -> None:
+    read = Format.of(Strict).read
+    assert read('{"day": "2024-01-02"}') == Strict(day=date(2024, 1, 2))
+    with pytest.raises(MismatchError, match="'day': date_"):
+        read('{"day": "tomorrow", "color": "red"}')
+    with pytest.raises(MismatchError, match="'color': enum"):
+        read('{"day": "2024-01-02", "color": "blue"}')
+
+
+@pytest.mark.parametrize(
+    "more", ['"\\ud83d"', "[" * 300 + "]" * 300, "9" * 1_000, "1e999", "NaN"]
+)
+def test_what_is_odd_in_a_part_that_a_model_passes_over_does_no_harm(more: str) -> None:
+    answer = Format.of(Town).read(f'{{"city": "Paris", "more": {more}}}')
+    assert answer == Town(city="Paris")
+
+
+@given(JSON)
+def test_any_value_is_an_instance_or_refused(value: Any) -> None:
+    with suppress(MismatchError):
+        assert isinstance(Format.of(Strict).read(json.dumps(value)), Strict)
+    town = json.dumps({"city": "Paris", "more": value})
+    assert Format.of(Town).read(town) == Town(city="Paris")
 
 
 # By instruction, with one repair.
@@ -325,13 +373,6 @@ def test_a_value_is_held_against_a_schema(
 ) -> None:
     assert not [value for value in good if list(problems(value, schema))]
     assert not [value for value in bad if not list(problems(value, schema))]
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner),
-    max_leaves=10,
-)
 
 
 @given(st.dictionaries(st.text(min_size=1), JSON, min_size=1))

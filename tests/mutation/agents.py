@@ -133,4 +133,20 @@ AGENTS = (
         "A mismatch tells our names for places and none of the model's own.",
         GUARDS,
     ),
+    Mutation(
+        "strict-model-never-satisfied",
+        "llm/reading.py",
+        "return model.model_validate_json(text)",
+        "return model.model_validate(value)",
+        "A strict model takes from JSON what JSON has no type for.",
+        f"{STRUCTURED} -k strict",
+    ),
+    Mutation(
+        "half-a-character-spoils-an-answer",
+        "llm/reading.py",
+        "if not _is_unread(error):",
+        "if True:",
+        "What a model passes over does no harm to an answer.",
+        f"{STRUCTURED} -k odd",
+    ),
 )

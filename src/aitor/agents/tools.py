@@ -19,6 +19,7 @@ from pydantic_core import PydanticSerializationError, to_json
 
 from aitor.agents.signature import arguments_model, read_docstring
 from aitor.errors import ConfigurationError
+from aitor.llm.reading import instance_of
 
 __all__ = ("Observation", "Tool", "by_name", "tool")
 
@@ -130,7 +131,7 @@ class Tool:
         return observation
 
     def _check(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        model = self._model.model_validate(dict(arguments))
+        model = instance_of(self._model, dict(arguments))
         given = {
             str(field.alias): getattr(model, name)
             for name, field in self._model.model_fields.items()

@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from aitor.errors import ConfigurationError, LLMError
+from aitor.llm.reading import instance_of
 from aitor.llm.response import Response
 from aitor.llm.schema import IS_OF, closed, is_closed, problems, schema_of
 from aitor.outcomes import Outcome
@@ -137,7 +138,7 @@ class Format:
             found = list(islice(problems(value, self.schema), MOST_PROBLEMS))
         else:
             try:
-                return self.model.model_validate(value)
+                return instance_of(self.model, value)
             except ValidationError as error:
                 # Neither values nor names of their own: both are the model's words.
                 details = error.errors(
