@@ -1,10 +1,11 @@
 """The provider that does not ask twice, ours and the pasted one: S87 to S91."""
 
+import threading
 from typing import Any
 
 import anyio
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, computed_field
 from tests.llm.pasted import pasted
 
 from aitor.errors import ServerError
@@ -107,6 +108,75 @@ async def test_s90_structured_answers_are_kept_too() -> None:
     other = {"type": "object", "required": ["name"]}
     assert await cached.generate_structured_response(ASKED, other) == {"name": "Bonn"}
     assert base.asked == 3
+
+
+class Alias(BaseModel):
+    name: str = Field(alias="fullName")
+
+
+class Computed(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+
+    @computed_field  # type: ignore[prop-decorator]  # as pydantic has it
+    @property
+    def length(self) -> int:
+        return len(self.name)
+
+
+class Hidden(BaseModel):
+    name: str
+    age: int = Field(0, exclude=True)
+
+
+class Locked(City):
+    _lock: Any = PrivateAttr(default_factory=threading.Lock)
+
+
+@pytest.mark.parametrize(
+    ("model", "text"),
+    [
+        (Alias, '{"fullName": "Paris"}'),
+        (Computed, '{"name": "Paris"}'),
+        (Hidden, '{"name": "Paris", "age": 3}'),
+    ],
+)
+async def test_s90_a_kept_answer_is_what_it_was(
+    model: type[BaseModel], text: str
+) -> None:
+    """What a model writes need not be what it reads."""
+    base = Counting(text)
+    cached = CachedLLMProvider(base)
+    first = await cached.generate_structured_response(ASKED, model)
+    again = await cached.generate_structured_response(ASKED, model)
+    assert first == again == model.model_validate_json(text)
+    assert first is not again
+    assert base.asked == 1
+
+
+async def test_s90_an_answer_is_kept_for_its_own_class() -> None:
+    def made() -> type[BaseModel]:
+        class City(BaseModel):
+            name: str
+
+        return City
+
+    base = Counting(*['{"name": "Paris"}'] * 2)
+    cached = CachedLLMProvider(base)
+    for model in (made(), made()):
+        for _ in range(2):
+            answer = await cached.generate_structured_response(ASKED, model)
+            assert type(answer) is model
+    assert base.asked == 2
+
+
+async def test_s90_what_cannot_be_copied_is_asked_each_time() -> None:
+    base = Counting('{"name": "Paris"}', '{"name": "Rome"}')
+    cached = CachedLLMProvider(base)
+    first = await cached.generate_structured_response(ASKED, Locked)
+    again = await cached.generate_structured_response(ASKED, Locked)
+    assert (first.name, again.name) == ("Paris", "Rome")
 
 
 async def test_s91_a_managers_provider_can_be_cached_and_added_again() -> None:

@@ -2,8 +2,9 @@
 A provider that does not ask twice.
 """
 
-import json
 from collections.abc import Awaitable, Callable
+from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any
 
 from aitor.broker.cache import Cache, CacheStatistics
@@ -16,13 +17,29 @@ from aitor.messages import Reply, Request, Usage
 __all__ = ("CachedLLMProvider",)
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class _Data(Reply):
+    """
+    An answer that is data.
+
+    It is kept as it was read: its text is not known here, and what a model of pydantic
+    writes of itself need not be what it reads.
+
+    Args:
+        data: What it was read as; and the model that it was read by, if any, which
+            lives as long as this, so that its `id` is nobody else's.
+    """
+
+    data: tuple[Any, Any] = (None, None)
+
+
 class CachedLLMProvider(LLMProvider):
     """
     Keeps the answers of another provider.
 
     Equal questions get one answer, whatever the temperature; of equal questions at one
     time one is asked. Errors are not kept. A question that cannot be written as JSON
-    is asked each time.
+    is asked each time, and so is one whose answer is data that cannot be copied.
 
     Args:
         base_provider: Whom to ask: any `LLMProvider`, such as those that
@@ -61,26 +78,34 @@ class CachedLLMProvider(LLMProvider):
             answer = await self.base_provider.generate_structured_response(
                 messages, response_format, **kwargs
             )
-            if form.model is not None:
-                return self._reply(answer.model_dump_json())
-            return self._reply(json.dumps(answer))
+            name = type(self.base_provider).__name__
+            usage = Usage(estimated=True)
+            return _Data("", name, name, "stop", usage, (), data=(answer, form.model))
 
-        reply = await self._reply_to(messages, form.schema, kwargs, ask)
-        if form.model is not None:
-            return form.model.model_validate_json(reply.text)
-        # Made anew for each caller, who may change it.
-        return json.loads(reply.text)
+        # Two classes may well have one schema, and an answer is of one of them.
+        key = [form.schema, id(form.model)]
+        reply: Any = await self._reply_to(messages, key, kwargs, ask)
+        answer, _ = reply.data
+        try:
+            # Whoever gets it may change it.
+            return deepcopy(answer)
+        except Exception:  # noqa: BLE001  # whatever its class does
+            if not reply.cached:
+                return answer
+        return await self.base_provider.generate_structured_response(
+            messages, response_format, **kwargs
+        )
 
     async def _reply_to(
         self,
         messages: Any,
-        schema: Any,
+        form: Any,
         kwargs: dict[str, Any],
         ask: Callable[[], Awaitable[Reply]],
     ) -> Reply:
         try:
             request = Request.of(messages, parameters=kwargs)
-            key = self._cache.key(request, schema)
+            key = self._cache.key(request, form)
         except BadRequestError:
             return await ask()
         return await self._cache.reply(key, ask)
