@@ -5,12 +5,12 @@ import pickle
 from contextlib import suppress
 from datetime import date
 from enum import Enum
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, create_model
 from tests.llm.pasted import pasted
 from tests.providers.fake import FakeWire, completion, message
 
@@ -261,6 +261,28 @@ async def test_s16_openai_is_given_the_schema(wire: FakeWire) -> None:
     assert form["json_schema"]["strict"] is True
     await manager.generate_structured_response("o", ASKED, SCHEMA)
     assert wire.body["response_format"]["json_schema"]["strict"] is False
+
+
+Value = TypeVar("Value")
+
+
+class Box(BaseModel, Generic[Value]):
+    value: Value
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        (Box[int], "Box_int_"),
+        (create_model("Größe"), "Gr__e"),
+        (create_model("X" * 80), "X" * 64),
+        (Town, "Town"),
+    ],
+)
+def test_a_format_has_a_name_that_openai_takes(
+    model: type[BaseModel], name: str
+) -> None:
+    assert Format.of(model).native["json_schema"]["name"] == name
 
 
 @real

@@ -31,6 +31,7 @@ FENCED = re.compile(r"```[a-z]*\s*\n(.*?)```", re.DOTALL | re.IGNORECASE)
 MOST_PLACES = 50
 """How many braces of a text are tried as the beginning of the answer."""
 MOST_PROBLEMS = 5
+LONGEST_NAME = 64
 
 
 class StructuredOutputError(LLMError):
@@ -99,8 +100,10 @@ class Format:
     @property
     def native(self) -> dict[str, Any]:
         """The format as OpenAI's parameter `response_format`."""
+        name = self.model.__name__ if self.model else "answer"
         inner = {
-            "name": self.model.__name__ if self.model else "answer",
+            # OpenAI takes no others: a generic model's has brackets.
+            "name": re.sub(r"[^A-Za-z0-9_-]", "_", name)[:LONGEST_NAME],
             "schema": dict(self.schema),
             "strict": is_closed(self.schema),
         }
