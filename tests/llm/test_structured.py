@@ -108,6 +108,33 @@ async def test_s11_the_provider_may_be_left_out() -> None:
     assert answer == [1]
 
 
+def test_s16_a_schema_of_several_types_is_one() -> None:
+    read = Format.of({"type": ["array", "null"]}).read
+    assert read("null") is None
+    assert Format.of({"type": ["fire", "water"]}).schema["required"] == ["type"]
+
+
+class Odd(BaseModel):
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    lock: LLMManager
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"properties": {"a": object()}}, "cannot be written as JSON"),
+        ({"type": "json_schema", "json_schema": None}, "has no 'schema'"),
+        (Odd, "Odd cannot be written as a JSON schema"),
+    ],
+)
+def test_s16_a_format_that_cannot_be_sent_is_refused_at_once(
+    given: Any, told: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        Format.of(given)
+
+
 # Finding the data.
 
 
@@ -388,6 +415,17 @@ async def test_s61_s62_the_pasted_class_is_repaired_by_the_manager() -> None:
         ({"$ref": "#/$defs/x", "$defs": {"x": {"type": "null"}}}, [None], [1]),
         ({"$ref": "#"}, [1], []),
         (True, [1], []),
+        # Keywords that others, not known here, give another meaning.
+        ({"patternProperties": {}, "additionalProperties": False}, [{"a": 1}], []),
+        ({"prefixItems": [{"type": "string"}], "items": False}, [["a"]], []),
+        # Keywords whose value makes no sense here.
+        ({"pattern": "("}, ["a"], []),
+        ({"pattern": "^\\p{L}+$"}, ["a"], []),
+        ({"minLength": "3", "exclusiveMinimum": True}, ["a", 1], []),
+        ({"required": None, "properties": None}, [{"a": 1}], []),
+        ({"required": "name"}, [{"a": 1}], []),
+        ({"enum": None, "anyOf": 1, "allOf": {"a": 1}, "$ref": 5}, [1], []),
+        ({"type": ["text", 5]}, [1, "a"], []),
     ],
 )
 def test_a_value_is_held_against_a_schema(
@@ -395,6 +433,22 @@ def test_a_value_is_held_against_a_schema(
 ) -> None:
     assert not [value for value in good if list(problems(value, schema))]
     assert not [value for value in bad if not list(problems(value, schema))]
+
+
+WORDS = (
+    *("$ref", "additionalProperties", "allOf", "anyOf", "const", "enum", "items"),
+    *("maximum", "minLength", "minimum", "oneOf", "patternProperties", "prefixItems"),
+    *("properties", "required", "type"),
+)
+
+
+@given(st.dictionaries(st.sampled_from(WORDS), JSON), JSON)
+def test_any_schema_can_be_held_against_any_value(schema: Any, value: Any) -> None:
+    """What is wrong with a schema by hand would be found out when a call is paid."""
+    form = Format.of({"$schema": "x", **schema})
+    assert form.native["type"] == "json_schema"
+    with suppress(MismatchError):
+        form.read(json.dumps(value))
 
 
 @given(st.dictionaries(st.text(min_size=1), JSON, min_size=1))

@@ -149,4 +149,20 @@ AGENTS = (
         "What a model passes over does no harm to an answer.",
         f"{STRUCTURED} -k odd",
     ),
+    Mutation(
+        "nonsense-in-a-schema-believed",
+        "llm/schema.py",
+        "return value if isinstance(value, type(otherwise)) else otherwise",
+        "return otherwise if value is None else value",
+        "What makes no sense in a schema is not checked, and breaks nothing.",
+        f"{STRUCTURED} -k any_schema",
+    ),
+    Mutation(
+        "keyword-out-of-its-place",
+        "llm/schema.py",
+        ' and "prefixItems" not in schema',
+        "",
+        "A keyword is not applied where another gives it a meaning not known here.",
+        f"{STRUCTURED} -k held_against_a_schema",
+    ),
 )

@@ -2,15 +2,16 @@
 JSON schemas, as far as answers of language models need them.
 
 A schema is made of an example, closed so that a vendor can enforce it, and held
-against a value. Keywords that are not known here are not checked. What is wrong is
-told in words of the schema alone, never in those of the value.
+against a value. Keywords that are not known here are not checked, nor are those whose
+value makes no sense: they are found out when an answer is there, and paid for. What is
+wrong is told in words of the schema alone, never in those of the value.
 """
 
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-__all__ = ("closed", "is_closed", "problems", "schema_of")
+__all__ = ("closed", "is_closed", "kinds_of", "problems", "schema_of")
 
 Schema = Mapping[str, Any] | bool
 
@@ -88,12 +89,33 @@ def is_closed(schema: Any) -> bool:
         return all(map(is_closed, schema))
     if not isinstance(schema, Mapping):
         return True
-    if schema.get("type") == "object" and (
+    if "object" in kinds_of(schema) and (
         schema.get("additionalProperties") is not False
-        or set(schema.get("required", ())) != set(schema.get("properties", {}))
+        or set(_required(schema)) != set(_given(schema, "properties", {}))
     ):
         return False
     return all(map(is_closed, schema.values()))
+
+
+def kinds_of(schema: Mapping[str, Any]) -> list[str]:
+    """Return the types that *schema* names; none where one of them is not known."""
+    kinds = schema.get("type")
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    if isinstance(kinds, list) and all(
+        isinstance(kind, str) and kind in IS_OF for kind in kinds
+    ):
+        return kinds
+    return []
+
+
+def _given(schema: Mapping[str, Any], word: str, otherwise: Any) -> Any:
+    """Return what *schema* has under *word* if it is of the kind of *otherwise*."""
+    value = schema.get(word)
+    return value if isinstance(value, type(otherwise)) else otherwise
+
+
+def _required(schema: Mapping[str, Any]) -> list[str]:
+    return [name for name in _given(schema, "required", []) if isinstance(name, str)]
 
 
 def problems(value: Any, schema: Schema) -> Iterator[str]:
@@ -108,38 +130,33 @@ def _check(
         yield f"{place} is not allowed"
     if not isinstance(schema, Mapping) or not depth:
         return
-    if reference := schema.get("$ref"):
+    if reference := _given(schema, "$ref", ""):
         yield from _check(value, _referred(reference, root), root, place, depth - 1)
     yield from _alternatives(value, schema, root, place, depth)
-    kinds = schema.get("type", [])
-    kinds = [kinds] if isinstance(kinds, str) else kinds
-    if kinds and not any(IS_OF.get(kind, _any)(value) for kind in kinds):
+    kinds = kinds_of(schema)
+    if kinds and not any(IS_OF[kind](value) for kind in kinds):
         yield f"{place} is not of type {' or '.join(kinds)}"
         return
-    if "enum" in schema and value not in schema["enum"]:
+    if value not in _given(schema, "enum", [value]):
         yield f"{place} is none of the values in 'enum'"
     if "const" in schema and value != schema["const"]:
         yield f"{place} is not the value of 'const'"
     yield from _bounds(value, schema, place)
     if isinstance(value, dict):
         yield from _object(value, schema, root, place, depth - 1)
-    elif isinstance(value, list) and "items" in schema:
+    elif isinstance(value, list) and "items" in schema and "prefixItems" not in schema:
         for number, item in enumerate(value):
             where = f"{place}[{number}]"
             yield from _check(item, schema["items"], root, where, depth - 1)
 
 
-def _any(_: Any) -> bool:
-    return True
-
-
 def _alternatives(
     value: Any, schema: Mapping[str, Any], root: Schema, place: str, depth: int
 ) -> Iterator[str]:
-    for each in schema.get("allOf", ()):
+    for each in _given(schema, "allOf", []):
         yield from _check(value, each, root, place, depth - 1)
     for word in ("anyOf", "oneOf"):
-        options = schema.get(word)
+        options = _given(schema, word, [])
         if options and not any(
             next(_check(value, each, root, place, depth - 1), None) is None
             for each in options
@@ -154,11 +171,14 @@ def _object(
     place: str,
     depth: int,
 ) -> Iterator[str]:
-    properties = schema.get("properties", {})
-    for name in schema.get("required", ()):
+    properties = _given(schema, "properties", {})
+    for name in _required(schema):
         if name not in value:
             yield f"{place} has no '{name}'"
     others = schema.get("additionalProperties", True)
+    if "patternProperties" in schema:
+        # Which of the others are meant, only these say, and they are not known here.
+        others = True
     for name, each in value.items():
         if name in properties:
             where = f"{place}.{name}"
@@ -177,7 +197,6 @@ BOUNDS: tuple[tuple[str, type | tuple[type, ...], Callable[[Any, Any], bool]], .
     ("exclusiveMaximum", (int, float), lambda value, bound: value < bound),
     ("minLength", str, lambda value, bound: len(value) >= bound),
     ("maxLength", str, lambda value, bound: len(value) <= bound),
-    ("pattern", str, lambda value, bound: re.search(bound, value) is not None),
     ("minItems", list, lambda value, bound: len(value) >= bound),
     ("maxItems", list, lambda value, bound: len(value) <= bound),
 )
@@ -185,10 +204,22 @@ BOUNDS: tuple[tuple[str, type | tuple[type, ...], Callable[[Any, Any], bool]], .
 
 def _bounds(value: Any, schema: Mapping[str, Any], place: str) -> Iterator[str]:
     for word, kind, holds in BOUNDS:
+        bound = schema.get(word)
         if not isinstance(value, kind) or isinstance(value, bool):
             continue
-        if word in schema and not holds(value, schema[word]):
-            yield f"{place} breaks '{word}' of {schema[word]!r}"
+        if IS_OF["number"](bound) and not holds(value, bound):
+            yield f"{place} breaks '{word}' of {bound!r}"
+    pattern = _given(schema, "pattern", "")
+    if isinstance(value, str) and not _matches(value, pattern):
+        yield f"{place} breaks 'pattern' of {pattern!r}"
+
+
+def _matches(text: str, pattern: str) -> bool:
+    try:
+        return re.search(pattern, text) is not None
+    except (re.error, OverflowError, RecursionError):
+        # Right elsewhere, perhaps: patterns are JavaScript's.
+        return True
 
 
 def _referred(reference: str, root: Schema) -> Schema:

@@ -9,17 +9,18 @@ that asked for data must not get a text that looks like it.
 
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic.errors import PydanticUserError
 
 from aitor.errors import ConfigurationError, LLMError
 from aitor.llm.reading import instance_of
 from aitor.llm.response import Response
-from aitor.llm.schema import IS_OF, closed, is_closed, problems, schema_of
+from aitor.llm.schema import closed, is_closed, kinds_of, problems, schema_of
 from aitor.outcomes import Outcome
 
 __all__ = ("Format", "MismatchError", "StructuredOutputError", "ask_for")
@@ -81,15 +82,23 @@ class Format:
             ConfigurationError: If it is none of these.
         """
         if isinstance(given, type) and issubclass(given, BaseModel):
-            return cls(closed(_rooted(given.model_json_schema())), given)
+            return cls(closed(_rooted(_schema(given))), given)
         match given:
-            case {"type": "json_schema", "json_schema": {"schema": schema}}:
-                return cls(schema)
+            case {
+                "type": "json_schema",
+                "json_schema": {"schema": Mapping() as schema},
+            }:
+                return cls(_plain(schema))
+            case {"type": "json_schema"}:
+                raise ConfigurationError(
+                    "'response_format' of type 'json_schema' has no 'schema'"
+                )
             case {"type": "json_object"}:
                 return cls({"type": "object"})
+            case Mapping() if SCHEMA_WORDS & given.keys() or kinds_of(given):
+                return cls(_plain(given))
             case Mapping():
-                is_schema = SCHEMA_WORDS & given.keys() or given.get("type") in IS_OF
-                return cls(given if is_schema else schema_of(given))
+                return cls(schema_of(given))
             case [_, *_]:
                 return cls(schema_of(given))
         raise ConfigurationError(
@@ -147,7 +156,8 @@ class Format:
                 details = error.errors(
                     include_input=False, include_url=False, include_context=False
                 )
-                found = [_told(detail, self.model) for detail in details]
+                names = {*self.model.model_fields, *self.schema.get("properties", ())}
+                found = [_told(detail, names) for detail in details]
         if found:
             raise MismatchError("; ".join(found[:MOST_PROBLEMS]))
         return value
@@ -216,6 +226,27 @@ def _values(text: str) -> Iterator[Any]:
             continue
 
 
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    try:
+        return model.model_json_schema()
+    except PydanticUserError as error:
+        told = str(error).partition("\n")[0]
+        raise ConfigurationError(
+            f"'response_format': {model.__name__} cannot be written as a JSON schema: "
+            f"{told}"
+        ) from error
+
+
+def _plain(schema: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(dict(schema)))
+    except (TypeError, ValueError, RecursionError):
+        raise ConfigurationError(
+            "'response_format' is a schema that cannot be written as JSON"
+        ) from None
+    return plain
+
+
 def _rooted(schema: dict[str, Any]) -> dict[str, Any]:
     """Return *schema* with an object at its root, as vendors want it."""
     # A model that holds itself is only referred to there.
@@ -225,8 +256,7 @@ def _rooted(schema: dict[str, Any]) -> dict[str, Any]:
     return {**schema["$defs"][name], "$defs": schema["$defs"]}
 
 
-def _told(detail: Any, model: type[BaseModel]) -> str:
-    names = {*model.model_fields, *(f.alias for f in model.model_fields.values())}
+def _told(detail: Any, names: Container[Any]) -> str:
     place = detail["loc"][0] if detail["loc"] else None
     if place not in names:
         return f"the answer: {detail['type']}"
