@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, TypeVar
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, ConfigDict, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model
 from tests.llm.pasted import pasted
 from tests.providers.fake import FakeWire, completion, message
 
@@ -325,6 +325,21 @@ async def test_s38_anthropic_is_given_the_schema(wire: FakeWire) -> None:
 
 
 @real
+@pytest.mark.parametrize("given", [[{"city": "Rome"}], {"anyOf": [SCHEMA]}])
+async def test_s16_what_no_vendor_takes_is_told_in_words(
+    wire: FakeWire, given: Any
+) -> None:
+    """Only an object may be at the root of a schema."""
+    manager = LLMManager()
+    manager.add_provider("o", "openai", {"api_key": "k", "model": "gpt-4.1"})
+    wire.answer(completion('[{"city": "Paris"}]'))
+    with suppress(StructuredOutputError):
+        await manager.generate_structured_response("o", ASKED, given)
+    assert "response_format" not in wire.body
+    assert wire.body["messages"][0]["role"] == "system"
+
+
+@real
 async def test_a_sequence_that_is_not_all_native_is_told_in_words(
     wire: FakeWire,
 ) -> None:
@@ -463,6 +478,26 @@ def test_a_closed_schema_is_what_vendors_enforce() -> None:
     assert not is_closed(Place.model_json_schema())
     assert "default" not in json.dumps(schema)
     assert schema["$defs"]["Place"]["required"] == ["city", "kind", "near"]
+
+
+class Village(BaseModel):
+    kind: Literal["village"]
+
+
+class City(BaseModel):
+    kind: Literal["city"]
+
+
+class Where(BaseModel):
+    place: City | Village = Field(discriminator="kind")
+
+
+def test_a_union_with_a_discriminator_is_told_as_vendors_take_it() -> None:
+    form = Format.of(Where)
+    assert len(form.schema["properties"]["place"].pop("anyOf")) == 2
+    assert form.schema["properties"]["place"] == {"title": "Place"}
+    assert form.native["json_schema"]["strict"]
+    assert form.read('{"place": {"kind": "city"}}') == Where(place=City(kind="city"))
 
 
 def test_a_model_that_holds_itself_has_an_object_at_its_root() -> None:

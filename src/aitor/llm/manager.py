@@ -238,8 +238,9 @@ class LLMManager:
         Return an answer to *messages* that keeps to *response_format*.
 
         Where everybody who may be asked has formats of its own (OpenAI, Anthropic and
-        compatible servers), theirs is used. Otherwise the format is told in words.
-        Either way the answer is checked, and a wrong one is sent back once.
+        compatible servers), theirs is used for an object, which is what all of them
+        take. Otherwise the format is told in words. Either way the answer is checked,
+        and a wrong one is sent back once.
 
         Args:
             provider_name: As for `generate_response`; may be left out.
@@ -259,12 +260,12 @@ class LLMManager:
             provider_name, messages, response_format = None, provider_name, messages
         messages = self._messages(messages)
         asked = provider_name or self.default_provider
-        native = all(
+        form = Format.of(response_format)
+        native = form.is_object and all(
             isinstance(provider, HTTPProvider)
             for provider in self.broker.sequence(asked).values()
         )
         if native:
-            form = Format.of(response_format)
             parameters = {**parameters, "response_format": form.native}
         timeout = parameters.pop("timeout", None)
         begin = anyio.current_time()

@@ -63,7 +63,8 @@ def closed(schema: Any) -> Any:
     Return *schema* with every object closed and each of its properties required.
 
     That is what vendors want of a schema that they enforce. Defaults go: they belong
-    to properties that may be absent.
+    to properties that may be absent. A union with a discriminator, which pydantic tells
+    as `oneOf`, becomes one without.
     """
     if isinstance(schema, list):
         return [closed(each) for each in schema]
@@ -73,10 +74,12 @@ def closed(schema: Any) -> Any:
     for key, value in schema.items():
         if key in ("properties", "$defs") and isinstance(value, Mapping):
             made[key] = {name: closed(each) for name, each in value.items()}
-        elif key not in ("default", "const", "enum"):
-            made[key] = closed(value)
-        elif key != "default":
+        elif key == "oneOf":
+            made["anyOf"] = closed(value)
+        elif key in ("const", "enum"):
             made[key] = value
+        elif key not in ("default", "discriminator"):
+            made[key] = closed(value)
     if "properties" in made:
         made.setdefault("additionalProperties", False)
         made["required"] = list(made["properties"])

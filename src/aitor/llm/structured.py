@@ -107,6 +107,11 @@ class Format:
         )
 
     @property
+    def is_object(self) -> bool:
+        """Whether it is an object, as vendors want it at the root."""
+        return kinds_of(self.schema) == ["object"]
+
+    @property
     def native(self) -> dict[str, Any]:
         """The format as OpenAI's parameter `response_format`."""
         name = self.model.__name__ if self.model else "answer"
