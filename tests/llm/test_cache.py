@@ -1,5 +1,6 @@
 """The broker's cache, in virtual time: S88 to S90."""
 
+import json
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -85,6 +86,31 @@ def test_s88_the_identity_of_a_provider_holds_no_key() -> None:
 def test_a_bound_of_nothing_is_an_error(name: str) -> None:
     with pytest.raises(ConfigurationError, match=f"'{name}' = 0"):
         Cache(**{name: 0})  # type: ignore[arg-type]  # one of the three
+
+
+@pytest.mark.parametrize(
+    "bound",
+    [{"ttl": "5"}, {"ttl": float("nan")}, {"max_entries": None}, {"max_bytes": []}],
+)
+def test_a_bound_that_is_no_number_is_an_error(bound: dict[str, Any]) -> None:
+    (name,) = bound
+    with pytest.raises(ConfigurationError, match=f"'{name}' = .* must be a number"):
+        Cache(**bound)
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("", "'path' = '' is no file"),
+        (".", "'path' = '.' is no file"),
+        ("no/such/answers.db", "'path' = 'no/such/answers.db' is in a directory that"),
+        ("a\0b", "is no name for a file"),
+        (5, r"'path' = 5 cannot be looked at \(TypeError\)"),
+    ],
+)
+def test_a_path_where_no_file_can_be_is_an_error(path: Any, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        Cache(path=path)
 
 
 # Keeping.
@@ -186,6 +212,26 @@ async def test_s89_a_broken_file_is_as_good_as_none(tmp_path: Path) -> None:
         assert (await cache.reply("k", source)).text == "answer"
     assert source.asked == 2
     assert cache.statistics().failures == 4
+
+
+@real
+async def test_s89_the_first_failure_of_a_file_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    directory = tmp_path / "later gone"
+    directory.mkdir()
+    cache = Cache(path=directory / "c")
+    directory.rmdir()
+    for _ in range(2):
+        await cache.reply("k", Source("canary"))
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("aitor", "WARNING")
+    path = json.dumps(str(directory / "c"))
+    assert record.getMessage() == f"cache_failed path={path} error=FileNotFoundError"
+    (tmp_path / "foreign").write_text("this is no database" * 100)
+    await Cache(path=tmp_path / "foreign").reply("k", Source("canary"))
+    assert caplog.messages[1].endswith("error=SQLITE_NOTADB")
+    assert "canary" not in caplog.text
 
 
 # One flight.

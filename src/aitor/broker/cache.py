@@ -13,13 +13,12 @@ from collections.abc import Awaitable, Callable
 from copy import copy
 from dataclasses import dataclass, replace
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import anyio
 from anyio.lowlevel import checkpoint
 
-from aitor.broker.cache_store import Bounds, Disk, Memory, Store
+from aitor.broker.cache_store import Bounds, Disk, Memory, Store, file_at
 from aitor.errors import ConfigurationError, DeadlineExceededError, LLMError
 from aitor.messages import Reply, Request
 from aitor.outcomes import Outcome
@@ -64,7 +63,7 @@ class Cache:
         path: A file of SQLite to keep them in; None for memory alone.
 
     Raises:
-        ConfigurationError: If a bound makes no sense.
+        ConfigurationError: If a bound makes no sense, or no file can be at *path*.
     """
 
     def __init__(
@@ -79,11 +78,15 @@ class Cache:
             ("max_bytes", max_bytes),
             ("ttl", ttl),
         ):
-            if value is not None and not value > 0:
-                raise ConfigurationError(f"'{name}' = {value!r} must be more than 0")
+            if value is None and name == "ttl":
+                continue
+            if not isinstance(value, int | float) or not value > 0:
+                raise ConfigurationError(
+                    f"'{name}' = {value!r} must be a number of more than 0"
+                )
         bounds = Bounds(max_entries, max_bytes, ttl)
         self._store: Store = (
-            Memory(bounds) if path is None else Disk(Path(path), bounds)
+            Memory(bounds) if path is None else Disk(file_at(path), bounds)
         )
         self._flights: dict[str, _Flight] = {}
         self._hits = self._shared = self._misses = self._failures = 0

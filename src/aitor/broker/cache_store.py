@@ -3,25 +3,32 @@ Where a cache keeps replies: in memory, or in a file of SQLite.
 
 Both are bounded in entries and in bytes, drop what was not used for longest, and hand
 out nothing that is older than its time to live. A file holds answers and the hashes of
-requests, never a prompt; only its owner can read it.
+requests, never a prompt; only its owner can read it. One that fails is as good as
+none, which the log tells once.
 """
 
 import json
+import logging
 import sqlite3
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, Protocol
 
 import anyio
 from anyio.to_thread import run_sync
 
+from aitor.errors import ConfigurationError
+from aitor.logs import NAME
 from aitor.messages import Reply, Usage
 
-__all__ = ("Bounds", "Disk", "Memory", "Store")
+__all__ = ("Bounds", "Disk", "Memory", "Store", "file_at")
+
+_logger = logging.getLogger(NAME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +142,28 @@ PATIENCE = 1.0
 """Seconds to wait for another process that writes to the file."""
 
 
+def file_at(path: str | PathLike[str]) -> Path:
+    """
+    Return *path* if a file can be there.
+
+    Raises:
+        ConfigurationError: If none can.
+    """
+    try:
+        file = Path(path)
+        if file.is_dir() or not fspath(path):
+            problem = "is no file"
+        elif not file.parent.is_dir():
+            problem = "is in a directory that is not there"
+        elif "\0" in str(file):
+            problem = "is no name for a file"
+        else:
+            return file
+    except (OSError, TypeError) as error:
+        problem = f"cannot be looked at ({type(error).__name__})"
+    raise ConfigurationError(f"'path' = {path!r} {problem}")
+
+
 class Disk:
     """
     Keeps replies in a file, for this process and others; they age by the wall clock.
@@ -151,6 +180,7 @@ class Disk:
         self._path = path
         self._bounds = bounds
         self._seen = (0, 0)
+        self._has_failed = False
 
     @property
     def entries(self) -> int:
@@ -164,13 +194,29 @@ class Disk:
 
     async def get(self, key: str) -> Reply | None:
         """Return the reply under *key*, if it is there and fresh."""
-        return await run_sync(self._get, key)
+        with self._told():
+            return await run_sync(self._get, key)
 
     async def put(self, key: str, reply: Reply) -> None:
         """Keep *reply* under *key*, as far as the bounds allow."""
         data = _written(reply)
         if data is not None and len(data) <= self._bounds.size:
-            await run_sync(self._put, key, data)
+            with self._told():
+                await run_sync(self._put, key, data)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Tell the first failure; those after it are the same, and counted."""
+        try:
+            yield
+        except Exception as error:
+            if not self._has_failed:
+                self._has_failed = True
+                # Its text may quote what is in the file.
+                told = getattr(error, "sqlite_errorname", type(error).__name__)
+                path = json.dumps(str(self._path))
+                _logger.warning("cache_failed path=%s error=%s", path, told)
+            raise
 
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
