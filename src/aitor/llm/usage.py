@@ -41,7 +41,7 @@ class _Sums:
             "input_tokens": self.usage.input_tokens,
             "output_tokens": self.usage.output_tokens,
             "tokens_are_estimates": self.usage.estimated,
-            "cost": UNKNOWN if self.unpriced else self.cost,
+            "cost": UNKNOWN if self.unpriced else float(self.cost),
         }
 
 
@@ -118,9 +118,7 @@ class Tally:
             "output_tokens": usage.output_tokens,
             "tokens_are_estimates": usage.estimated,
             "cost": (
-                sum((sums.cost for sums in providers), Decimal(0))
-                if is_known
-                else UNKNOWN
+                float(sum(sums.cost for sums in providers)) if is_known else UNKNOWN
             ),
             "by_provider": {
                 name: sums.report() for name, sums in self._providers.items()
