@@ -500,6 +500,9 @@ def test_senseless_arguments_are_refused() -> None:
         ReactAgent("A", broker=broker, max_reasoning_steps=0)
     with pytest.raises(ConfigurationError, match="at least 0, not -1"):
         ReactAgent("A", broker=broker, memory_size=-1)
+    for wrong in ("provider", "prompt"):
+        with pytest.raises(ConfigurationError, match="has 'llm_provider' for"):
+            agent_with(**{wrong: "one"})
 
 
 async def test_errors_of_the_broker_come_out_as_they_are() -> None:

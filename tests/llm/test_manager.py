@@ -177,6 +177,19 @@ async def test_s11_the_provider_may_be_left_out() -> None:
 
 
 @real
+async def test_s11_the_brokers_own_words_are_refused_by_their_names_here() -> None:
+    manager = mocks("one")
+    for wrong, told in (
+        ({"provider": "one"}, "'provider' is called 'provider_name' here"),
+        ({"prompt": "Hi"}, "'prompt' is called 'messages' here"),
+    ):
+        with pytest.raises(BadRequestError, match=told):
+            await manager.generate_response("one", ASKED, **wrong)
+        with pytest.raises(BadRequestError, match=told):
+            await manager.generate_structured_response("one", ASKED, {"a": 1}, **wrong)
+
+
+@real
 async def test_s11_an_unknown_provider_is_an_error_that_names_the_known() -> None:
     with pytest.raises(ConfigurationError, match=r"'three'.*one, two"):
         await mocks("one", "two").generate_response("three", ASKED)

@@ -96,6 +96,11 @@ class ReactAgent:
             raise ConfigurationError(
                 f"'memory_size' must be at least 0, not {memory_size}"
             )
+        if parameters.keys() & {"provider", "prompt"}:
+            raise ConfigurationError(
+                "an agent has 'llm_provider' for 'provider', and its prompt is what "
+                "'solve' is given"
+            )
         self.name = name
         self.tools: Mapping[str, Tool] = by_name(tools)
         self.max_reasoning_steps = max_reasoning_steps

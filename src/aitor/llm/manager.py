@@ -8,8 +8,7 @@ close with the manager or with the event loop.
 """
 
 import inspect
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -222,6 +221,7 @@ class LLMManager:
         Raises:
             LLMError: Of the class that says why there is no answer.
         """
+        _check_names(parameters)
         if messages is None:
             provider_name, messages = None, self._messages(provider_name)
         reply = await self.submit(messages, provider=provider_name, **parameters)
@@ -256,6 +256,7 @@ class LLMManager:
             StructuredOutputError: The second answer was wrong too; `text` has it.
             LLMError: Of the class that says why there is no answer.
         """
+        _check_names(parameters)
         if response_format is None and messages is not None:
             provider_name, messages, response_format = None, provider_name, messages
         messages = self._messages(messages)
@@ -267,18 +268,16 @@ class LLMManager:
         )
         if native:
             parameters = {**parameters, "response_format": form.native}
-        timeout = parameters.pop("timeout", None)
-        begin = anyio.current_time()
-        deadline = math.inf if timeout is None else begin + timeout
+        left = parameters.pop("timeout", None)
 
         async def ask(conversation: list[Any]) -> Response:
-            left = deadline - anyio.current_time()
+            nonlocal left
+            begin = anyio.current_time()
             reply = await self.submit(
-                conversation,
-                provider=asked,
-                timeout=None if left == math.inf else left,
-                **parameters,
+                conversation, provider=asked, timeout=left, **parameters
             )
+            if left is not None:
+                left -= anyio.current_time() - begin
             return Response(reply)
 
         return await ask_for(ask, messages, response_format, native=native)
@@ -357,6 +356,13 @@ class ManagedProvider(LLMProvider):
 
     def __repr__(self) -> str:
         return f"ManagedProvider({self.name!r})"
+
+
+def _check_names(parameters: Mapping[str, Any]) -> None:
+    """Refuse the words that `submit` has for what has another name here."""
+    for name, here in (("provider", "provider_name"), ("prompt", "messages")):
+        if name in parameters:
+            raise BadRequestError(f"{name!r} is called {here!r} here")
 
 
 def _first(asked: str | Sequence[str] | None) -> str:
