@@ -5,7 +5,7 @@ import pickle
 from contextlib import suppress
 from datetime import date
 from enum import Enum
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, assert_type
 
 import pytest
 from hypothesis import given
@@ -15,7 +15,12 @@ from tests.llm.pasted import pasted
 from tests.providers.fake import FakeWire, completion, message
 
 from aitor.errors import ConfigurationError, DeadlineExceededError
-from aitor.llm import LLMManager, LLMProvider, StructuredOutputError
+from aitor.llm import (
+    CachedLLMProvider,
+    LLMManager,
+    LLMProvider,
+    StructuredOutputError,
+)
 from aitor.llm.schema import closed, is_closed, problems, schema_of
 from aitor.llm.structured import Format, MismatchError
 from aitor.outcomes import Outcome
@@ -90,6 +95,20 @@ async def test_s16_a_model_of_pydantic_brings_its_instance() -> None:
     manager = mock('{"city": "Paris", "near": [{"city": "Sèvres"}]}')
     answer = await manager.generate_structured_response("mock", ASKED, Place)
     assert answer == Place(city="Paris", near=[Place(city="Sèvres")])
+
+
+@real
+async def test_s16_a_type_checker_knows_what_comes_back() -> None:
+    """mypy reads this test too."""
+    manager = mock(*['{"city": "Paris"}'] * 5)
+    ask = manager.generate_structured_response
+    assert_type(await ask("mock", ASKED, Town), Town)
+    assert_type(await ask(ASKED, Town), Town)
+    assert_type(await ask(messages=ASKED, response_format=Town), Town)
+    provider = manager.get_provider("mock")
+    assert_type(await provider.generate_structured_response(ASKED, Town), Town)
+    cached = CachedLLMProvider(provider)
+    assert_type(await cached.generate_structured_response(ASKED, Town), Town)
 
 
 @pytest.mark.parametrize("given", [None, 3, "x", [], dict])

@@ -5,11 +5,12 @@ A provider that does not ask twice.
 from collections.abc import Awaitable, Callable
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 from aitor.broker.cache import Cache, CacheStatistics
 from aitor.errors import BadRequestError
 from aitor.llm.provider import LLMProvider
+from aitor.llm.reading import Model
 from aitor.llm.response import Response
 from aitor.llm.structured import Format
 from aitor.messages import Reply, Request, Usage
@@ -67,6 +68,16 @@ class CachedLLMProvider(LLMProvider):
             return text.reply if isinstance(text, Response) else self._reply(text)
 
         return Response(await self._reply_to(messages, None, kwargs, ask))
+
+    @overload
+    async def generate_structured_response(
+        self, messages: Any, response_format: type[Model], **kwargs: Any
+    ) -> Model: ...
+
+    @overload
+    async def generate_structured_response(
+        self, messages: Any, response_format: Any, **kwargs: Any
+    ) -> Any: ...
 
     async def generate_structured_response(
         self, messages: Any, response_format: Any, **kwargs: Any

@@ -10,7 +10,7 @@ close with the manager or with the event loop.
 import inspect
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import anyio
 
@@ -19,6 +19,7 @@ from aitor.broker.prices import Prices
 from aitor.errors import BadRequestError, ConfigurationError, LLMError
 from aitor.llm.making import AnyClass, check_class, make
 from aitor.llm.provider import LLMProvider
+from aitor.llm.reading import Model
 from aitor.llm.response import Response
 from aitor.llm.structured import Format, ask_for
 from aitor.llm.usage import Tally
@@ -227,6 +228,39 @@ class LLMManager:
         reply = await self.submit(messages, provider=provider_name, **parameters)
         return Response(reply)
 
+    @overload
+    async def generate_structured_response(
+        self,
+        provider_name: Any,
+        messages: Any,
+        response_format: type[Model],
+        **parameters: Any,
+    ) -> Model: ...
+
+    @overload
+    async def generate_structured_response(
+        self, provider_name: Any, messages: type[Model], **parameters: Any
+    ) -> Model: ...
+
+    @overload
+    async def generate_structured_response(
+        self,
+        provider_name: Any = None,
+        messages: Any = None,
+        *,
+        response_format: type[Model],
+        **parameters: Any,
+    ) -> Model: ...
+
+    @overload
+    async def generate_structured_response(
+        self,
+        provider_name: Any = None,
+        messages: Any = None,
+        response_format: Any = None,
+        **parameters: Any,
+    ) -> Any: ...
+
     async def generate_structured_response(
         self,
         provider_name: Any = None,
@@ -345,6 +379,16 @@ class ManagedProvider(LLMProvider):
     async def generate_response(self, messages: Any, **kwargs: Any) -> Response:
         """Return the answer to *messages*; see `LLMManager`."""
         return await self._manager.generate_response(self.name, messages, **kwargs)
+
+    @overload
+    async def generate_structured_response(
+        self, messages: Any, response_format: type[Model], **kwargs: Any
+    ) -> Model: ...
+
+    @overload
+    async def generate_structured_response(
+        self, messages: Any, response_format: Any, **kwargs: Any
+    ) -> Any: ...
 
     async def generate_structured_response(
         self, messages: Any, response_format: Any, **kwargs: Any

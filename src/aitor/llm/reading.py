@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-__all__ = ("instance_of",)
+__all__ = ("Model", "instance_of")
 
 Model = TypeVar("Model", bound=BaseModel)
 
