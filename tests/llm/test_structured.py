@@ -171,6 +171,12 @@ def test_s38_the_data_is_found_in_the_text(text: str) -> None:
     assert Format.of(SCHEMA).read(text) == {"city": "Paris"}
 
 
+def test_a_model_that_ends_in_line_breaks_holds_nobody_up() -> None:
+    """As some do up to their limit; a square of their number would be minutes."""
+    with pytest.raises(MismatchError, match="is no JSON"):
+        Format.of(SCHEMA).read("```json\n" + "\n" * 200_000)
+
+
 @given(st.text())
 def test_any_text_is_read_or_refused(text: str) -> None:
     """A model may say anything."""

@@ -28,7 +28,7 @@ __all__ = ("Format", "MismatchError", "StructuredOutputError", "ask_for")
 Ask = Callable[[list[Any]], Awaitable[str]]
 
 SCHEMA_WORDS = frozenset({"$schema", "$ref", "properties", "anyOf", "oneOf", "allOf"})
-FENCED = re.compile(r"```[a-z]*\s*\n(.*?)```", re.DOTALL | re.IGNORECASE)
+FENCED = re.compile(r"```[a-z]*[^\S\n]*\n(.*?)```", re.DOTALL | re.IGNORECASE)
 MOST_PLACES = 50
 """How many braces of a text are tried as the beginning of the answer."""
 MOST_PROBLEMS = 5
