@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from tests.llm.pasted import pasted
 from tests.providers.fake import FakeWire, completion, message
 
-from aitor.errors import ConfigurationError, DeadlineExceededError
+from aitor.errors import BadRequestError, ConfigurationError, DeadlineExceededError
 from aitor.llm import (
     CachedLLMProvider,
     LLMManager,
@@ -23,6 +23,7 @@ from aitor.llm import (
 )
 from aitor.llm.schema import closed, is_closed, problems, schema_of
 from aitor.llm.structured import Format, MismatchError
+from aitor.messages import Request
 from aitor.outcomes import Outcome
 from aitor.testing import FakeProvider
 from aitor.testing.schema import smallest
@@ -152,6 +153,19 @@ def test_s16_a_format_that_cannot_be_sent_is_refused_at_once(
 ) -> None:
     with pytest.raises(ConfigurationError, match=told):
         Format.of(given)
+
+
+@real
+@pytest.mark.parametrize(
+    "messages", [[], ["Hi"], ASKED[0], 5, Request.of("Hi"), [{"content": "Hi"}]]
+)
+async def test_what_is_no_conversation_is_refused_as_everywhere(messages: Any) -> None:
+    manager = mock("{}")
+    with pytest.raises(BadRequestError):
+        await manager.generate_structured_response("mock", messages, {"a": 1})
+    with pytest.raises(BadRequestError):
+        await Own("{}").generate_structured_response(messages, {"a": 1})
+    assert requests(manager) == []
 
 
 # Finding the data.

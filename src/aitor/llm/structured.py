@@ -17,10 +17,11 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic.errors import PydanticUserError
 
-from aitor.errors import ConfigurationError, LLMError
+from aitor.errors import BadRequestError, ConfigurationError, LLMError
 from aitor.llm.reading import instance_of
 from aitor.llm.response import Response
 from aitor.llm.schema import closed, is_closed, kinds_of, problems, schema_of
+from aitor.messages import Request
 from aitor.outcomes import Outcome
 
 __all__ = ("Format", "MismatchError", "StructuredOutputError", "ask_for")
@@ -129,7 +130,7 @@ class Format:
             "Answer with JSON alone, without any other word, that keeps to this JSON "
             f"schema:\n{json.dumps(self.schema)}"
         )
-        first = messages[0] if messages else {}
+        first = messages[0]
         if first.get("role") == "system" and isinstance(first.get("content"), str):
             told = f"{first['content']}\n\n{told}"
             messages = messages[1:]
@@ -181,12 +182,15 @@ async def ask_for(
         native: True when whoever answers has been given the format already.
 
     Raises:
+        BadRequestError: *messages* are none.
         StructuredOutputError: Two answers did not.
         LLMError: What *ask* raises.
     """
     form = Format.of(response_format)
-    if isinstance(messages, str):
-        messages = [{"role": "user", "content": messages}]
+    if isinstance(messages, Request):
+        # Its model and parameters would be lost.
+        raise BadRequestError("'messages' are a text or messages here, not a Request")
+    messages = Request.of(messages).messages
     asked = list(messages) if native else form.explained(messages)
     replies = []
     for _ in range(2):
