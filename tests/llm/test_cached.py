@@ -8,8 +8,9 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, computed_field
 from tests.llm.pasted import pasted
 
-from aitor.errors import ServerError
+from aitor.errors import MalformedAnswerError, ServerError
 from aitor.llm import CachedLLMProvider, LLMManager, LLMProvider, Response
+from aitor.messages import Answer, Usage
 from aitor.testing import FakeProvider
 
 pytestmark = pytest.mark.anyio
@@ -44,6 +45,41 @@ async def test_s87_an_answer_is_a_text_and_is_asked_once() -> None:
     assert isinstance(again, Response)
     assert again.reply.cached
     assert (cached.statistics().hits, base.asked) == (3, 1)
+
+
+class Telling(LLMProvider):
+    """Returns what it was made with."""
+
+    def __init__(self, said: Any) -> None:
+        self.said = said
+
+    async def generate_response(self, messages: Any, **kwargs: Any) -> Any:
+        return self.said
+
+
+async def test_s87_an_answer_with_its_usage_is_a_text_as_well() -> None:
+    base = Telling(Answer("Paris", "m", "length", Usage(3, 4)))
+    answer = await CachedLLMProvider(base).generate_response(ASKED)
+    assert answer == "Paris"
+    reply = answer.reply
+    assert (reply.model, reply.finish_reason, reply.usage) == (
+        "m",
+        "length",
+        Usage(3, 4),
+    )
+    data = Telling(Answer('{"name": "Paris"}', "m", "stop", Usage(3, 4)))
+    for provider in (data, CachedLLMProvider(data)):
+        city = await provider.generate_structured_response(ASKED, City)
+        assert city == City(name="Paris")
+
+
+async def test_s89_what_is_no_text_is_an_error_and_not_kept() -> None:
+    cached = CachedLLMProvider(Telling(None))
+    with pytest.raises(MalformedAnswerError, match="returned NoneType, not a text"):
+        await cached.generate_response(ASKED)
+    with pytest.raises(MalformedAnswerError, match="Telling"):
+        await cached.generate_structured_response(ASKED, City)
+    assert cached.statistics().entries == 0
 
 
 async def test_s88_what_differs_is_asked() -> None:

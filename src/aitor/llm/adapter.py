@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from aitor.errors import LLMError, MalformedAnswerError
+from aitor.errors import LLMError
 from aitor.llm.failures import FAULTS, explain
 from aitor.llm.provider import LLMProvider
-from aitor.llm.response import Response
+from aitor.llm.response import Response, text_in
 from aitor.messages import Answer, Request, Usage
 from aitor.providers.base import CHARACTERS_A_TOKEN, Progress, Provider
 from aitor.providers.settings import SECRETS, ProviderSettings
@@ -87,12 +87,7 @@ class CustomProvider(Provider):
     def _answer(self, request: Request, said: Any) -> Answer:
         if isinstance(said, Answer):
             return said
-        if not isinstance(said, str):
-            raise MalformedAnswerError(
-                f"{type(self.provider).__name__}.generate_response returned "
-                f"{type(said).__name__}, not a text"
-            )
-        text = str(said)
+        text = str(text_in(said, self.provider))
         message = {"role": "assistant", "content": text}
         if isinstance(said, Response):
             reply = said.reply

@@ -11,9 +11,9 @@ from aitor.broker.cache import Cache, CacheStatistics
 from aitor.errors import BadRequestError
 from aitor.llm.provider import LLMProvider
 from aitor.llm.reading import Model
-from aitor.llm.response import Response
+from aitor.llm.response import Response, text_in
 from aitor.llm.structured import Format
-from aitor.messages import Reply, Request, Usage
+from aitor.messages import Answer, Reply, Request, Usage
 
 __all__ = ("CachedLLMProvider",)
 
@@ -64,8 +64,9 @@ class CachedLLMProvider(LLMProvider):
         """Return the answer to *messages*, asked now or before."""
 
         async def ask() -> Reply:
-            text = await self.base_provider.generate_response(messages, **kwargs)
-            return text.reply if isinstance(text, Response) else self._reply(text)
+            base = self.base_provider
+            said: Any = await base.generate_response(messages, **kwargs)
+            return said.reply if isinstance(said, Response) else _reply(said, base)
 
         return Response(await self._reply_to(messages, None, kwargs, ask))
 
@@ -121,10 +122,6 @@ class CachedLLMProvider(LLMProvider):
             return await ask()
         return await self._cache.reply(key, ask)
 
-    def _reply(self, text: str) -> Reply:
-        name = type(self.base_provider).__name__
-        return Reply(text, name, name, "stop", Usage(estimated=True), ())
-
     def statistics(self) -> CacheStatistics:
         """Return how often an answer was there, and how many are kept."""
         return self._cache.statistics()
@@ -133,3 +130,21 @@ class CachedLLMProvider(LLMProvider):
         """Close the connections of this provider and of the one behind it."""
         await super().aclose()
         await self.base_provider.aclose()
+
+
+def _reply(said: Any, base: LLMProvider) -> Reply:
+    name = type(base).__name__
+    text = text_in(said, base)
+    if not isinstance(said, Answer):
+        return Reply(text, name, name, "stop", Usage(estimated=True), ())
+    return Reply(
+        text,
+        name,
+        said.model,
+        said.finish_reason,
+        said.usage,
+        (),
+        said.request_id,
+        said.body,
+        said.message,
+    )

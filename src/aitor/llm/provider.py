@@ -9,13 +9,14 @@ subclass has neither to wait nor to try again.
 import abc
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import suppress
-from functools import partial, wraps
+from functools import wraps
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 from anyio.lowlevel import RunVar
 
 from aitor.llm.answers import settled
+from aitor.llm.response import text_in
 from aitor.llm.structured import ask_for
 
 if TYPE_CHECKING:
@@ -81,7 +82,10 @@ class LLMProvider(abc.ABC):
             StructuredOutputError: The second answer was wrong as well.
             LLMError: As for `generate_response`.
         """
-        ask = partial(self.generate_response, **kwargs)
+
+        async def ask(conversation: list[Any]) -> str:
+            return text_in(await self.generate_response(conversation, **kwargs), self)
+
         return await ask_for(ask, messages, response_format)
 
     # Connections.

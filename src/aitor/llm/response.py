@@ -2,11 +2,12 @@
 An answer as a text that knows where it came from.
 """
 
-from typing import Self
+from typing import Any, Self
 
-from aitor.messages import Reply
+from aitor.errors import MalformedAnswerError
+from aitor.messages import Answer, Reply
 
-__all__ = ("Response",)
+__all__ = ("Response", "text_in")
 
 
 class Response(str):
@@ -29,3 +30,23 @@ class Response(str):
 
     def __getnewargs__(self) -> tuple[Reply]:  # type: ignore[override]  # not a text
         return (self.reply,)
+
+
+def text_in(said: Any, who: object) -> str:
+    """
+    Return the text in *said*.
+
+    Args:
+        said: What `generate_response` of an `LLMProvider` returned.
+        who: The provider.
+
+    Raises:
+        MalformedAnswerError: If it is neither a text nor an `Answer`.
+    """
+    text = said.text if isinstance(said, Answer) else said
+    if not isinstance(text, str):
+        raise MalformedAnswerError(
+            f"{type(who).__name__}.generate_response returned "
+            f"{type(said).__name__}, not a text"
+        )
+    return text
