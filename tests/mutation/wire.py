@@ -87,6 +87,22 @@ WIRE = (
         f"{LEAVING} -k next_call_after",
     ),
     Mutation(
+        "stale-connections-tried-one-by-one",
+        "wire/sockets.py",
+        "if unused:\n                self._wire.distrust(connection.since)",
+        "if False:\n                self._wire.distrust(connection.since)",
+        "One connection that went stale speaks for all that are older.",
+        f"{SOCKETS} -k stale",
+    ),
+    Mutation(
+        "good-connections-dropped-with-a-stale-one",
+        "wire/sockets.py",
+        "while self._idle and self._idle[0].since <= moment:",
+        "while self._idle:",
+        "A connection that was used since is good.",
+        f"{SOCKETS} -k stale",
+    ),
+    Mutation(
         "lost-after-its-first-byte-and-unused",
         "wire/sockets.py",
         "return monotonic() - self.since < failures.RACE and not self.answer.begun",

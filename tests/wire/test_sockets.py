@@ -248,6 +248,44 @@ async def test_no_more_idle_connections_are_kept_than_allowed() -> None:
         assert (server.connections, server.open) == (5, 2)
 
 
+async def test_one_stale_connection_speaks_for_all_that_are_older() -> None:
+    """What cut it while nobody looked cut them too; the second try has a new one."""
+    now = anyio.Event()
+    together: list[Step] = [now, answer()]
+    server = Server(*[together] * 5, [Then.RESET], [answer(b"new")])
+    async with pair("sockets", server) as wire:
+        async with anyio.create_task_group() as group:
+            for _ in range(5):
+                group.start_soon(ask, wire)
+            await server.requests_reach(5)
+            now.set()
+        error = await failure_of(wire)
+        assert isinstance(error, ConnectionFailedError)
+        assert error.unused
+        assert (await ask(wire))[2] == b"new"
+    assert server.connections == 6
+
+
+async def test_a_stale_connection_says_nothing_of_one_that_was_just_used() -> None:
+    """Who was answered after it was taken has a good one, which is kept."""
+    now, lost = anyio.Event(), anyio.Event()
+    together: list[Step] = [now, answer()]
+    server = Server(together, together, [lost, Then.RESET], [answer(b"good")])
+    async with pair("sockets", server) as wire:
+        async with anyio.create_task_group() as group:
+            for _ in range(2):
+                group.start_soon(ask, wire)
+            await server.requests_reach(2)
+            now.set()
+        async with anyio.create_task_group() as group:
+            group.start_soon(failure_of, wire)
+            await server.requests_reach(3)
+            assert (await ask(wire))[2] == b"good"
+            lost.set()
+        assert (await ask(wire))[2] == b"good"
+    assert server.connections == 2
+
+
 @pytest.mark.parametrize("bytes_first", [b"H", b"HTTP/1.1 200 OK\r\nConte"])
 async def test_half_a_head_is_the_sign_of_a_request_that_was_read(
     bytes_first: bytes,

@@ -99,6 +99,16 @@ class SocketWire:
         while len(self._idle) > self._most_idle or self._idle[0].since < oldest:
             self._idle.popleft().close()
 
+    def distrust(self, moment: float) -> None:
+        """
+        Close what has been unused since before *moment*, when one was taken and lost.
+
+        A router or a balancer that forgot that one has forgotten these, too: the
+        younger is taken first. The second try would be lost on the next of them.
+        """
+        while self._idle and self._idle[0].since <= moment:
+            self._idle.popleft().close()
+
     def _kept(self, now: float) -> "_Connection | None":
         while self._idle:
             connection = self._idle.pop()
@@ -228,7 +238,10 @@ class _Exchange:
         except ValueError:
             failure = Fault.PROTOCOL.error()
         except (OSError, EOFError) as error:
-            failure = Fault.LOST.error(errno_of(error), unused=connection.is_unread())
+            unused = connection.is_unread()
+            if unused:
+                self._wire.distrust(connection.since)
+            failure = Fault.LOST.error(errno_of(error), unused=unused)
         except BaseException:
             self._leave(connection)
             raise
