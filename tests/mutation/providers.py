@@ -89,6 +89,14 @@ PROVIDERS = (
         f"{HTTP} -k refusal",
     ),
     Mutation(
+        "refusal-waited-for",
+        "providers/http.py",
+        "with anyio.move_on_after(MAX_ERROR_SECONDS), suppress(LLMError):",
+        "with suppress(LLMError):",
+        "A refusal counts by its head where its body stalls.",
+        "tests/wire/test_virtual.py -k refusal",
+    ),
+    Mutation(
         "redirect-is-an-answer",
         "providers/http.py",
         "if response.status // 100 != 2:",

@@ -14,6 +14,7 @@ from aitor.errors import (
     ConnectionFailedError,
     LLMError,
     ModelRetiredError,
+    QuotaError,
     RateLimitError,
     UnsupportedParameterError,
 )
@@ -43,6 +44,17 @@ def openai(**settings: Any) -> OpenAIProvider:
 def on(year: int, month: int, day: int) -> Callable[[], float]:
     moment = datetime(year, month, day, tzinfo=UTC).timestamp()
     return lambda: moment
+
+
+class Endless(Scripted):
+    """A body whose end never comes."""
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await super().__anext__()
+        except StopAsyncIteration:
+            await anyio.sleep_forever()
+            raise
 
 
 async def steps(
@@ -120,6 +132,20 @@ async def test_a_refusal_that_breaks_off_still_counts(wire: FakeWire) -> None:
     with pytest.raises(RateLimitError) as caught:
         await ask(openai())
     assert caught.value.retry_after == 3.0
+
+
+@pytest.mark.anyio
+async def test_a_refusal_is_not_waited_for_longer_than_a_moment(
+    wire: FakeWire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aitor.providers.http.MAX_ERROR_SECONDS", 0.01)
+    whole = b'{"error": {"code": "insufficient_quota"}}'
+    # What has come until then is heard.
+    kinds: dict[bytes, type[LLMError]] = {whole[:9]: RateLimitError, whole: QuotaError}
+    for piece, kind in kinds.items():
+        wire.scripts[:] = [Endless(429, {"retry-after": "3"}, [piece])]
+        with anyio.fail_after(5), pytest.raises(kind):
+            await ask(openai())
 
 
 @pytest.mark.anyio
@@ -462,16 +488,8 @@ def test_a_provider_serves_one_run_of_the_loop_after_the_other(wire: FakeWire) -
 async def test_a_whole_stream_is_not_waited_for_longer_than_a_moment(
     wire: FakeWire,
 ) -> None:
-    class Open(Scripted):
-        async def __anext__(self) -> bytes:
-            try:
-                return await super().__anext__()
-            except StopAsyncIteration:
-                await anyio.sleep_forever()
-                raise
-
     whole = event(chunk("Hello", finish="stop")) + event("[DONE]")
-    wire.scripts.append(Open(headers=EVENTS, pieces=[whole]))
+    wire.scripts.append(Endless(headers=EVENTS, pieces=[whole]))
     with anyio.fail_after(5):
         assert (await ask(openai())).text == "Hello"
 

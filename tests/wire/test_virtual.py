@@ -363,6 +363,17 @@ async def test_a_wait_is_kept_to_the_second(
         assert reply.attempts[1].waits.pause == pytest.approx(seconds)
 
 
+async def test_a_refusal_whose_body_stalls_counts_by_its_head() -> None:
+    """A moment later than one that ends, and on another connection."""
+    act = says(head(429, retry_after="7", content_length="99") + b'{"error":', inf)
+    async with client("httpx2", act, max_retries=1) as it:
+        reply, seconds = await it.ask()
+        assert isinstance(reply, Reply)
+        assert seconds == 1.0 + 7.0
+        assert it.network.connected == 2
+        assert it.network.open == 1
+
+
 @every_kind
 async def test_a_wait_holds_for_everybody(kind: str) -> None:
     refusal = says(whole(kind, 429, retry_after="60"))

@@ -38,6 +38,9 @@ __all__ = ("HTTPProvider",)
 MAX_ERROR_BYTES = 64 * 1024
 """No more of an error's body is read: what it has to say stands at its beginning."""
 
+MAX_ERROR_SECONDS = 1.0
+"""Nor for longer: it comes with its head, and status and headers say enough."""
+
 LINGER = 0.1
 """Seconds to wait for the body's end once the answer is whole."""
 
@@ -343,8 +346,8 @@ async def _read(body: AsyncIterator[bytes], reader: Reader, progress: Progress) 
 
 async def _beginning(response: Response) -> bytes:
     parts, size = [], 0
-    # The status is known, so a body that breaks off says enough.
-    with suppress(LLMError):
+    # The status is known, so a body that breaks off or stalls says enough.
+    with anyio.move_on_after(MAX_ERROR_SECONDS), suppress(LLMError):
         async for data in response:
             parts.append(data)
             size += len(data)
