@@ -7,19 +7,30 @@ goes wrong on a real network (a reset, a close in the middle, silence) is writte
 down in a test as the bytes before and the step after it.
 """
 
+import socket
 import ssl
 import struct
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from enum import Enum
 from socket import SO_LINGER, SOL_SOCKET
-from typing import TypeAlias
+from threading import Event, Thread
+from typing import Self, TypeAlias
 
 import anyio
 from anyio.abc import ByteStream, SocketAttribute, SocketStream
 from anyio.streams.tls import TLSStream
 
-__all__ = ("CHUNKED", "HEAD", "Server", "Step", "Then", "answer", "serve")
+__all__ = (
+    "CHUNKED",
+    "HEAD",
+    "HastyServer",
+    "Server",
+    "Step",
+    "Then",
+    "answer",
+    "serve",
+)
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
 """The head of an answer of ten bytes."""
@@ -174,6 +185,66 @@ class Server:
                 await stream.receive()
         except (anyio.EndOfStream, anyio.BrokenResourceError):
             self.left.set()
+
+
+class HastyServer:
+    """
+    A server that speaks when a request has begun, and then reads on or does not.
+
+    It has a thread and plain sockets: those of an event loop read on by themselves.
+
+    Args:
+        tls: Speak TLS with this context.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None) -> None:
+        self.says = b""
+        """What it answers to the first bytes of a request."""
+        self.then: bytes | None = None
+        """What it says after the request's end; None reads no more."""
+        self.connections = 0
+        self.begun = Event()
+        """Set when the first request has begun to come."""
+        self._tls = tls
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._over = Event()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        scheme = "https" if self._tls else "http"
+        return f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def __enter__(self) -> Self:
+        Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                self.connections += 1
+                Thread(target=self._serve, args=[connection], daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with suppress(OSError), connection:
+            if self._tls:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+            with connection:
+                while data := connection.recv(1_000):
+                    self.begun.set()
+                    connection.sendall(self.says)
+                    if self.then is None:
+                        self._over.wait()
+                        return
+                    while not _is_whole(data):
+                        data += connection.recv(1_000_000)
+                    connection.sendall(self.then)
 
 
 def _is_whole(data: bytes) -> bool:

@@ -4,6 +4,7 @@ import errno
 import random
 import socket
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,17 @@ from typing import Any
 import anyio
 import pytest
 from tests.wire.certificates import server_context
-from tests.wire.server import CHUNKED, Server, Step, Then, answer, serve
-from tests.wire.wires import CANARY, OURS, ask, failure_of, pair
+from tests.wire.server import (
+    CHUNKED,
+    HEAD,
+    HastyServer,
+    Server,
+    Step,
+    Then,
+    answer,
+    serve,
+)
+from tests.wire.wires import CANARY, OURS, ask, connect, failure_of, pair
 
 from aitor.errors import (
     AttemptTimeoutError,
@@ -149,6 +159,90 @@ async def test_an_answer_larger_than_any_buffer_comes_whole(
         pieces = [piece async for piece in response]
     assert b"".join(pieces) == body
     assert max(map(len, pieces)) <= 65_536
+
+
+# Who is answered before all is sent.
+
+LARGE = bytes(8_000_000)
+"""More than the buffers between two sockets take."""
+
+BEGUN = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes"
+
+
+@pytest.fixture(params=["http", "https"])
+def hasty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[HastyServer]:
+    tls = server_context(tmp_path) if request.param == "https" else None
+    with HastyServer(tls) as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("early", "status", "body"),
+    [
+        (answer(b"too large", "413 Too Large"), 413, b"too large"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" + answer(b"no", "401 No"), 401, b"no"),
+        (answer(b"read enough"), 200, b"read enough"),
+        (CHUNKED + b"2\r\n{}\r\n0\r\n\r\n", 200, b"{}"),
+    ],
+    ids=["refused", "after a hint", "answered", "in chunks"],
+)
+async def test_an_early_answer_is_heard_although_nobody_reads_on(
+    hasty: HastyServer, early: bytes, status: int, body: bytes
+) -> None:
+    """Nothing follows on its connection, where the rest of the request belongs."""
+    hasty.says = early
+    with anyio.fail_after(10):
+        async with connect("sockets", hasty.url) as wire:
+            for _ in range(2):
+                got = await ask(wire, LARGE)
+                assert (got[0], got[2]) == (status, body)
+    assert hasty.connections == 2
+
+
+async def test_a_refusal_is_heard_before_its_body_has_come(hasty: HastyServer) -> None:
+    """It ends the sending by its status, and what it says may come later."""
+    hasty.says = HEAD.replace(b"200 OK", b"413 Too Large")
+    with anyio.fail_after(10):
+        async with (
+            connect("sockets", hasty.url) as wire,
+            wire.post("/echo", LARGE) as response,
+        ):
+            assert response.status == 413
+
+
+async def test_an_early_nonsense_is_no_answer(hasty: HastyServer) -> None:
+    hasty.says = b"nonsense\r\n\r\n"
+    with anyio.fail_after(10):
+        async with connect("sockets", hasty.url) as wire:
+            assert (await failure_of(wire, LARGE)).message == Fault.PROTOCOL.value
+
+
+async def test_who_begins_to_answer_and_reads_on_is_sent_everything(
+    hasty: HastyServer,
+) -> None:
+    """An answer that has begun well is no reason to stop."""
+    hasty.says, hasty.then = BEGUN[:-2], BEGUN[-2:]
+    with anyio.fail_after(10):
+        async with connect("sockets", hasty.url) as wire:
+            for _ in range(2):
+                assert (await ask(wire, LARGE))[2] == b"yes"
+    assert hasty.connections == 1
+
+
+async def test_who_is_cancelled_while_sending_leaves_no_hole_in_the_pool(
+    hasty: HastyServer,
+) -> None:
+    with anyio.fail_after(10):
+        async with connect("sockets", hasty.url, max_connections=1) as wire:
+            for _ in range(2):
+                async with anyio.create_task_group() as group:
+                    group.start_soon(ask, wire, LARGE)
+                    begun = hasty.begun.wait
+                    await anyio.to_thread.run_sync(begun, abandon_on_cancel=True)
+                    await anyio.wait_all_tasks_blocked()
+                    group.cancel_scope.cancel()
+            hasty.says = answer()
+            assert (await ask(wire))[0] == 200
 
 
 # Whose answer it is.

@@ -81,10 +81,10 @@ async def pair(
                 yield wire
 
 
-async def failure_of(wire: Wire) -> LLMError:
+async def failure_of(wire: Wire, body: bytes = b"{}") -> LLMError:
     """Post once, and return the error that must come, checked for the key."""
     with pytest.raises(LLMError) as caught:
-        await ask(wire)
+        await ask(wire, body)
     error = caught.value
     told = [*traceback.format_exception(error), repr(error), repr(vars(error))]
     assert CANARY not in "".join(told)

@@ -14,7 +14,7 @@ compressor's delay. No proxies: `httpx2` serves those who have one.
 
 import ssl
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from math import inf
 from socket import socket
@@ -22,7 +22,7 @@ from time import monotonic
 from types import TracebackType
 
 import anyio
-from anyio import wait_readable, wait_writable
+from anyio import CancelScope, wait_readable, wait_writable
 
 from aitor.errors import AttemptTimeoutError, LLMError
 from aitor.wire import failures
@@ -90,7 +90,7 @@ class SocketWire:
     def give_back(self, connection: "_Connection") -> None:
         """Keep *connection* for another call if it is good for one."""
         self._places.release()
-        if self._closed or not self._most_idle or not connection.answer.reusable:
+        if self._closed or not self._most_idle or not connection.is_good():
             connection.close()
             return
         now = connection.since = monotonic()
@@ -144,11 +144,13 @@ class _Connection:
         connected: Open, and not blocking.
     """
 
-    __slots__ = ("answer", "since", "socket")
+    __slots__ = ("answer", "sent", "since", "socket")
 
     def __init__(self, connected: socket) -> None:
         self.socket = connected
         self.answer = AnswerReader()
+        self.sent = False
+        """Whether the request went out whole."""
         self.since = -inf
         """When it was kept, or taken again; a new one never was."""
 
@@ -166,21 +168,50 @@ class _Connection:
     def begin(self, now: float) -> None:
         """Expect the answer to another request."""
         self.answer.begin()
+        self.sent = False
         self.since = now
+
+    def is_good(self) -> bool:
+        """Return whether another request may follow this one and its answer."""
+        return self.sent and self.answer.reusable
 
     def is_unread(self) -> bool:
         """Return whether a request that was lost is taken for unread; see `Call`."""
         return monotonic() - self.since < failures.RACE and not self.answer.begun
 
     async def send(self, data: bytes) -> None:
+        """
+        Send *data*, or so much of it as the server wants before it answers.
+
+        Raises:
+            OSError: The connection is lost.
+            EOFError: It was closed.
+        """
         rest = memoryview(data)
         while rest:
             try:
                 rest = rest[self.socket.send(rest) :]
             except (BlockingIOError, ssl.SSLWantWriteError):
-                await wait_writable(self.socket)
+                if await self._is_answered():
+                    return
             except ssl.SSLWantReadError:
                 await wait_readable(self.socket)
+        self.sent = True
+
+    async def _is_answered(self) -> bool:
+        """Wait until more can be sent; return whether an answer forestalled it."""
+        answer = self.answer
+        if answer.status:
+            # One that has begun well is read when all is sent: it may be long.
+            await wait_writable(self.socket)
+            return False
+        async with anyio.create_task_group() as group:
+            scope = group.cancel_scope
+            group.start_soon(_leave_when, wait_readable, self.socket, scope)
+            await _leave_when(wait_writable, self.socket, scope)
+        with suppress(BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            self._take_in(self.socket.recv(CHUNK))
+        return answer.complete or answer.malformed or answer.status >= 300
 
     async def receive(self) -> None:
         """
@@ -204,6 +235,9 @@ class _Connection:
                 pass
             except ssl.SSLWantWriteError:
                 await wait_writable(self.socket)
+        self._take_in(data)
+
+    def _take_in(self, data: bytes) -> None:
         if data:
             self.answer.feed(data)
         elif not self.answer.feed_eof():
@@ -231,7 +265,8 @@ class _Exchange:
         answer = connection.answer
         try:
             with suppress(ConnectionError):
-                # Who refuses a request may do so, and hang up, before its end.
+                # Who refuses a request may do so, and hang up, before its end;
+                # who reads no more and does not hang up is heard by `send`.
                 await connection.send(self._request)
             while not answer.status:
                 await connection.receive()
@@ -285,6 +320,13 @@ class _Exchange:
             return answer.take_body()
         # Outside the handler, so that the original is not its context.
         raise failure
+
+
+async def _leave_when(
+    ready: Callable[[socket], Awaitable[None]], connected: socket, scope: CancelScope
+) -> None:
+    await ready(connected)
+    scope.cancel()
 
 
 def _certificates() -> ssl.SSLContext:
