@@ -16,7 +16,7 @@ from aitor.errors import (
     ServerError,
     TruncatedAnswerError,
 )
-from aitor.messages import Usage
+from aitor.messages import Request, Usage
 from aitor.providers import AnthropicProvider, HTTPProvider, OpenAIProvider
 
 from .fake import (
@@ -253,6 +253,35 @@ async def test_choices_grow_side_by_side(wire: FakeWire) -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    "end",
+    [
+        [b"data: [DONE] \n\n"],
+        [b"data: [DONE]\t\r\n\r\n"],
+        [b"data:\n\n", "[DONE]"],
+        [b"event: ping\r\ndata: \r\n\r\n", "[DONE]"],
+        [b"data: \n\n"],
+    ],
+)
+async def test_blanks_at_a_streams_end_mean_nothing(wire: FakeWire, end: Any) -> None:
+    """Gateways pad the terminal mark, and keep alive with events that are empty."""
+    wire.stream(b"data:\n\n", chunk("Hi"), b"data:\n\n", chunk(finish="stop"), *end)
+    assert (await ask(provider("chat", **LIMITED))).text == "Hi"
+
+
+@pytest.mark.anyio
+async def test_a_stream_of_empty_events_is_no_answer(wire: FakeWire) -> None:
+    """Nor is one of them progress."""
+    wire.stream(b"data:\n\n", b"data: \n\n")
+    told: list[int] = []
+    with pytest.raises(MalformedAnswerError, match="no event came"):
+        await provider("chat", **LIMITED).complete(
+            Request.of("Hi"), lambda: told.append(1)
+        )
+    assert not told
+
+
+@pytest.mark.anyio
 async def test_a_streamed_message_is_put_together(wire: FakeWire) -> None:
     def delta(index: int, **delta: Any) -> Any:
         return {"type": "content_block_delta", "index": index, "delta": delta}
@@ -307,7 +336,12 @@ async def test_a_streamed_message_is_put_together(wire: FakeWire) -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("reason", "kind"), [("max_tokens", None), ("tool_use", MalformedAnswerError)]
+    ("reason", "kind"),
+    [
+        ("max_tokens", None),
+        ("model_context_window_exceeded", None),
+        ("tool_use", MalformedAnswerError),
+    ],
 )
 async def test_arguments_may_be_cut_by_a_limit_and_by_nothing_else(
     wire: FakeWire, reason: str, kind: type[LLMError] | None

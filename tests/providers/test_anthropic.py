@@ -275,7 +275,7 @@ async def test_the_choice_of_a_tool(wire: FakeWire, choice: Any, sent: Any) -> N
         ("tool_use", "tool_calls"),
         ("refusal", "refusal"),
         ("pause_turn", "pause_turn"),
-        ("model_context_window_exceeded", "model_context_window_exceeded"),
+        ("model_context_window_exceeded", "length"),
     ],
 )
 async def test_endings(wire: FakeWire, reason: str, told: str) -> None:

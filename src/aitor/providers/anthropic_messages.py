@@ -346,7 +346,8 @@ class _Events:
         if target != "input":
             return text
         # A limit may have cut the arguments; then what is there of them is told.
-        cut = self._message.get("stop_reason") == "max_tokens"
+        reason = str(self._message.get("stop_reason"))
+        cut = FINISH_REASONS.get(reason) == "length"
         try:
             return from_json(text or "{}", allow_partial=cut)
         except ValueError:

@@ -31,6 +31,7 @@ FINISH_REASONS = {
     "stop_sequence": "stop",
     "max_tokens": "length",
     "model_length": "length",
+    "model_context_window_exceeded": "length",
 }
 """Other words for ours; a word that is in neither is passed on."""
 

@@ -122,12 +122,16 @@ class EventsReader:
         return pieces
 
     def _take(self, event: Event) -> Piece | None:
-        self._started = True
-        if event.data == b"[DONE]":
-            self._assembler.done = True
-            return None
         if event.name == b"error":
             raise self._exchange.refuse(event.data)
+        data = event.data.strip()
+        if not data:
+            # Some gateways keep a connection alive with events that say nothing.
+            return None
+        self._started = True
+        if data == b"[DONE]":
+            self._assembler.done = True
+            return None
         document = _parse(event.data, self._exchange)
         if _tells_an_error(document):
             raise self._exchange.refuse(document)
