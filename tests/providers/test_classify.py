@@ -7,7 +7,6 @@ import pytest
 
 from aitor.errors import (
     AccountError,
-    AttemptTimeoutError,
     AuthenticationError,
     BadRequestError,
     ContentFilterError,
@@ -206,7 +205,7 @@ OPENAI: list[Row] = [
         BadRequestError,
         "invalid_request_error",
     ),
-    (408, openai("Timeout.", "timeout"), AttemptTimeoutError, "timeout"),
+    (408, openai("Timeout.", "timeout"), ServerError, "timeout"),
     (409, openai("Conflict.", "conflict"), ServerError, "conflict"),
     (422, openai("No.", "invalid_request_error"), BadRequestError, None),
 ]

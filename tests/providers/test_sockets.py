@@ -9,7 +9,6 @@ import pytest
 from aitor.errors import (
     AccountError,
     AnswerTooLargeError,
-    AttemptTimeoutError,
     AuthenticationError,
     BadRequestError,
     ConnectionFailedError,
@@ -127,7 +126,7 @@ FAULTS: dict[str, type[LLMError]] = {
     "unprocessable": BadRequestError,
     "rate_limit": RateLimitError,
     "slow_down": RateLimitError,
-    "request_timeout": AttemptTimeoutError,
+    "request_timeout": ServerError,
     "conflict": ServerError,
     "server_error": ServerError,
     "gateway_timeout": ServerError,

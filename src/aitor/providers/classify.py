@@ -19,7 +19,6 @@ from typing import Any
 
 from aitor.errors import (
     AccountError,
-    AttemptTimeoutError,
     AuthenticationError,
     BadRequestError,
     ContentFilterError,
@@ -167,7 +166,7 @@ STATUS: dict[int, Kind] = {
     404: ModelNotFoundError,
     405: ModelNotFoundError,
     407: AuthenticationError,
-    408: AttemptTimeoutError,
+    408: ServerError,
     409: ServerError,
     410: ModelNotFoundError,
     413: ContextLengthError,
@@ -187,7 +186,6 @@ SENTENCES: dict[Kind, str] = {
     RateLimitError: "asked to slow down",
     OverloadedError: "model_overloaded: no capacity, for anybody",
     ServerError: "the provider failed",
-    AttemptTimeoutError: "the provider gave up waiting",
     ContextLengthError: "the request is longer than the model, or its limit, takes",
     ContentFilterError: "the content was declined",
     UnsupportedParameterError: "the model does not take '{parameter}'",
@@ -224,7 +222,7 @@ PARAMETER = re.compile(r"[a-z_]+(?:\.[a-z_]+)*")
 REQUEST_ID = re.compile(r"req_[A-Za-z0-9_]{4,64}")
 
 KNOWN = frozenset({*DECISIVE, *LATER, *VAGUE})
-WAITING = (RateLimitError, ServerError, AttemptTimeoutError)
+WAITING = (RateLimitError, ServerError)
 HINTS = ("x-ratelimit-", "anthropic-ratelimit-", "retry-after", "x-should-retry")
 
 
