@@ -703,6 +703,28 @@ def test_a_wait_is_read_from_headers_or_words(
     assert error.retry_after == (None if wait is None else pytest.approx(wait))
 
 
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("500 milliseconds", 0.5),
+        ("1 second", 1.0),
+        ("2 min", 120.0),
+        ("24h0m", 86_400.0),
+        ("1 day", 86_400.0),
+        ("2 days", 172_800.0),
+        ("1d2h", 93_600.0),
+        ("1d2h3m4.5s", 93_784.5),
+        ("1w2d", 777_600.0),
+        ("2 weeks", 1_209_600.0),
+        ("1 month", 2_592_000.0),
+    ],
+)
+def test_a_wait_is_read_in_any_unit(said: str, seconds: float) -> None:
+    data = json.dumps(openai(f"Please try again in {said}.")).encode()
+    refusal = Refusal.read(429, {}, data, now=NOW, longest_wait=1e7)
+    assert refusal.retry_after == pytest.approx(seconds)
+
+
 def test_a_wait_may_stand_in_the_body() -> None:
     assert refused(522, {"status": 522, "retry_after": 120}).retry_after == 120.0
     google = [{"error": {"code": 429, "details": [{"retryDelay": "33s"}]}}]

@@ -216,7 +216,7 @@ CEILING = re.compile(
 
 INSTEAD = re.compile(r"\buse ['\"`]?([a-z_]+)['\"`]? instead")
 WAIT = re.compile(
-    r"(?:try again|retry) (?:in|after) ((?:\d+(?:\.\d+)? ?[a-z]+ ?){1,3})"
+    r"(?:try again|retry) (?:in|after) ((?:\d+(?:\.\d+)? ?[a-z]+ ?){1,5})"
 )
 PARAMETER = re.compile(r"[a-z_]+(?:\.[a-z_]+)*")
 REQUEST_ID = re.compile(r"req_[A-Za-z0-9_]{4,64}")

@@ -26,8 +26,20 @@ LONGEST_WAIT = 1e9
 INSIDE = ("details", "innererror", "inner_error", "metadata", "raw", "error", "errors")
 """Where a fault keeps another one, which tells more."""
 
-DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(ms|milli|h|m|s)?")
-UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "": 1.0, "ms": 0.001, "milli": 0.001}
+UNITS = {
+    "ms": 0.001,
+    "milli": 0.001,
+    "mo": 2_592_000.0,
+    "w": 604_800.0,
+    "d": 86_400.0,
+    "h": 3_600.0,
+    "m": 60.0,
+    "s": 1.0,
+    "": 1.0,
+}
+"""Seconds, by how a unit's name begins; of two that begin alike the longer is first."""
+
+DURATION = re.compile(rf"(\d+(?:\.\d+)?) ?({'|'.join(UNITS)})")
 
 
 @dataclass(slots=True, repr=False)
@@ -81,7 +93,7 @@ def fault_in(document: Any) -> Fault:
 
 
 def seconds_in(text: str) -> float:
-    """Return the duration in *text*, such as `6m0s`, `28ms` or `45 seconds`."""
+    """Return the duration in *text*, such as `1d2h`, `28ms` or `45 seconds`."""
     return sum(
         float(number) * UNITS[unit] for number, unit in DURATION.findall(text.lower())
     )
