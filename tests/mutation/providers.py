@@ -201,6 +201,14 @@ PROVIDERS = (
         "A wait that stands in the body is capped as well.",
         f"{CLASSIFY} {HTTP}",
     ),
+    Mutation(
+        "unopened-pool-stops-the-request",
+        "providers/http.py",
+        "except ConfigurationError as error:\n            problem",
+        "except ZeroDivisionError as error:\n            problem",
+        "A pool that cannot be opened moves the request on.",
+        "tests/providers/test_sockets.py -k cannot_open",
+    ),
     # What models take.
     Mutation(
         "rule-by-any-beginning",

@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from aitor import Broker
 from aitor.errors import (
     AccountError,
     AnswerTooLargeError,
@@ -95,6 +97,24 @@ async def test_what_a_model_refuses_is_learned_from_the_vendor() -> None:
                 await ask(asked, temperature=0.5, max_tokens=100)
             assert caught.value.parameter == name
         assert (await ask(asked, temperature=0.5, max_tokens=100)).text
+
+
+async def test_who_cannot_open_a_connection_leaves_the_request_to_another(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The text says why, and no more is needed than to mend it."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    one = OpenAIProvider(base_url="https://127.0.0.1:9/v1", api_key="k", model="new")
+    with pytest.raises(ConnectionFailedError, match="SSL_CERT_FILE") as caught:
+        await ask(one)
+    assert caught.value.__context__ is None
+    async with FakeProvider().serve() as url, provider(url, "chat") as two:
+        async with Broker({"one": one, "two": two}) as broker:
+            reply = await broker.submit("row-17")
+        assert reply.provider == "two"
+    monkeypatch.delenv("SSL_CERT_FILE")
+    with pytest.raises(ConnectionFailedError, match="refused"):
+        await ask(one)
 
 
 FAULTS: dict[str, type[LLMError]] = {

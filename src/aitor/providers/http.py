@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import anyio
 
-from aitor.errors import ConfigurationError, LLMError
+from aitor.errors import ConfigurationError, ConnectionFailedError, LLMError
 from aitor.events import ParameterDropped
 from aitor.messages import Answer, Request
 from aitor.providers.base import Progress, Provider
@@ -222,16 +222,22 @@ class HTTPProvider(Provider):
             return self._wire
         if settings.transport == "sdk":
             return _OwnClient(self.sdk_client(**self._sdk_options()))
-        return open_wire(
-            settings.transport,
-            WireSettings(
-                base_url=settings.base_url or "",
-                headers=self._headers,
-                connect_timeout=settings.connect_timeout,
-                max_connections=self._connections(),
-                max_idle=settings.connection_pool_size or self._connections(),
-                keep_alive=settings.keep_alive,
-            ),
+        try:
+            return open_wire(settings.transport, self._wire_settings())
+        except ConfigurationError as error:
+            problem = error.message
+        # It is found out here, in the middle of a request that others can answer.
+        raise ConnectionFailedError(f"no connection can be made: {problem}")
+
+    def _wire_settings(self) -> WireSettings:
+        settings = self.settings
+        return WireSettings(
+            base_url=settings.base_url or "",
+            headers=self._headers,
+            connect_timeout=settings.connect_timeout,
+            max_connections=self._connections(),
+            max_idle=settings.connection_pool_size or self._connections(),
+            keep_alive=settings.keep_alive,
         )
 
     def _connections(self) -> int:
