@@ -209,6 +209,14 @@ WIRE = (
     ),
     # httpx2 and the SDKs.
     Mutation(
+        "closed-connection-counted-as-kept",
+        "wire/httpx2.py",
+        'if answer.headers.get("connection", "").lower() == "close":',
+        "if False:",
+        "A request lost on the next, new connection may have been read.",
+        f"{CONTRACT} -k excuses",
+    ),
+    Mutation(
         "httpx2-follows-redirects",
         "wire/httpx2.py",
         "follow_redirects=False",

@@ -319,6 +319,30 @@ async def test_a_kept_connection_lost_before_the_answer_is_unused(
 
 
 @every_wire
+@pytest.mark.parametrize(
+    "first",
+    [
+        [answer(headers=["Connection: close"]), Then.CLOSE],
+        [answer(headers=["Connection: Close"], status="429 Slow"), Then.CLOSE],
+        [b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}", Then.CLOSE],
+        [b"HTTP/1.1 200 OK\r\n\r\n{}", Then.CLOSE],
+    ],
+    ids=["told", "told with a refusal", "HTTP/1.0", "body until the close"],
+)
+async def test_a_connection_that_was_not_kept_excuses_no_loss_of_the_next(
+    kind: str, first: Sequence[Step]
+) -> None:
+    """The next is new, so a request that is lost there may have been read."""
+    server = Server(first, [Then.RESET])
+    async with pair(kind, server) as wire:
+        await ask(wire)
+        error = await failure_of(wire)
+    assert isinstance(error, ConnectionFailedError)
+    assert not error.unused
+    assert server.connections == 2
+
+
+@every_wire
 async def test_a_request_lost_late_may_have_been_read(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,7 +22,7 @@ from aitor.wire.failures import (
     unsendable_header,
 )
 
-__all__ = ("Httpx2Wire", "StreamedResponse", "first_values")
+__all__ = ("Httpx2Wire", "StreamedResponse", "first_values", "stays_open")
 
 
 class Httpx2Wire:
@@ -115,7 +115,7 @@ class StreamedResponse:
     def __init__(self, answer: httpx2.Response, connections: KeptConnections) -> None:
         self.status = answer.status_code
         self.headers = first_values(answer.headers)
-        self._connections = connections
+        self._connections = connections if stays_open(answer) else None
         self._pieces: AsyncGenerator[bytes, None] = answer.aiter_bytes()
 
     def __aiter__(self) -> "StreamedResponse":
@@ -125,7 +125,8 @@ class StreamedResponse:
         try:
             return await anext(self._pieces)
         except StopAsyncIteration:
-            self._connections.give_back()
+            if self._connections is not None:
+                self._connections.give_back()
             raise
         except Exception as error:  # noqa: BLE001  # all are told in our words
             failure = explain(error, None)
@@ -141,6 +142,15 @@ class StreamedResponse:
             scope.cancel()
             async for _ in self._pieces:
                 pass
+
+
+def stays_open(answer: httpx2.Response) -> bool:
+    """Return whether the connection of *answer* may be used again after its body."""
+    if answer.http_version != "HTTP/1.1":
+        return answer.http_version == "HTTP/2"
+    if answer.headers.get("connection", "").lower() == "close":
+        return False
+    return "content-length" in answer.headers or "transfer-encoding" in answer.headers
 
 
 def first_values(headers: httpx2.Headers) -> dict[str, str]:

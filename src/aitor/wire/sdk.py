@@ -27,7 +27,7 @@ from anyio import current_time
 from aitor.errors import ConfigurationError, LLMError
 from aitor.wire.base import Response, WholeResponse
 from aitor.wire.failures import Call, KeptConnections, explain
-from aitor.wire.httpx2 import StreamedResponse, first_values
+from aitor.wire.httpx2 import StreamedResponse, first_values, stays_open
 
 __all__ = ("SDKWire",)
 
@@ -86,23 +86,26 @@ class SDKWire:
                 stream=True,
             )
         except Exception as error:  # noqa: BLE001  # all are told in our words
-            outcome = _outcome(error, call)
+            outcome = _outcome(error, call, self._kept)
         else:
             return StreamedResponse(answer, self._kept)
         # Outside the handler, so that the original is not its context.
         if isinstance(outcome, LLMError):
             raise outcome
-        self._kept.give_back()
         return outcome
 
     async def aclose(self) -> None:
         """Do nothing: the client is its owner's to close."""
 
 
-def _outcome(error: Any, call: Call) -> WholeResponse | LLMError:
+def _outcome(
+    error: Any, call: Call, connections: KeptConnections
+) -> WholeResponse | LLMError:
     names = {kind.__name__ for kind in type(error).__mro__}
     if "APIStatusError" in names:
         answer = error.response
+        if stays_open(answer):
+            connections.give_back()
         return WholeResponse(
             answer.status_code, first_values(answer.headers), answer.content
         )
