@@ -20,7 +20,6 @@ from aitor.batch.run import GROUP, _Writer
 from aitor.batch.store import Store
 from aitor.errors import (
     BadRequestError,
-    BrokerClosedError,
     ConfigurationError,
     ContextLengthError,
     QuotaError,
@@ -421,8 +420,23 @@ async def test_a_cancelled_run_stores_what_has_come(
 
 async def test_rows_that_a_closing_broker_gave_up_are_pending(batch: Batch) -> None:
     batch.write_rows(3)
-    batch.answers(BrokerClosedError("the broker closed"))
-    summary = await batch.run()
+    all_hang, summary = anyio.Event(), Summary()
+
+    async def hang(request: Request) -> Answer:
+        if batch.provider.in_flight == 3:
+            all_hang.set()
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    batch.answers(hang)
+    async with (
+        Broker([batch.provider], drain_timeout=0.0) as broker,
+        anyio.create_task_group() as tasks,
+    ):
+        run = partial(run_batch, summary=summary)
+        tasks.start_soon(run, broker, batch.source, batch.output)
+        await all_hang.wait()
+        await broker.aclose()
     assert batch.names() == []
     assert not summary.finished
     assert summary.in_flight == 3

@@ -115,7 +115,8 @@ class Bucket(RuleBasedStateMachine):
         )
         used = Cost(1, started.tokens * share, 0)
         self.bucket.settle(reservation, used, self.now)
-        self.tokens.change(used.input_tokens - started.tokens)
+        # Either counts as the limit at most.
+        self.tokens.change(min(used.input_tokens, TOKENS) - min(started.tokens, TOKENS))
         started.tokens = used.input_tokens
 
     @precondition(lambda self: self.open)
@@ -126,7 +127,7 @@ class Bucket(RuleBasedStateMachine):
         )
         self.bucket.cancel(reservation, self.now)
         self.requests.change(-1)
-        self.tokens.change(-started.tokens)
+        self.tokens.change(-min(started.tokens, TOKENS))
         started.requests = started.tokens = 0.0
         with pytest.raises(ValueError, match="not open"):
             self.bucket.cancel(reservation, self.now)
