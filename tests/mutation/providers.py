@@ -348,6 +348,14 @@ PROVIDERS = (
         SETTINGS,
     ),
     Mutation(
+        "stale-pool-used-on",
+        "providers/pools.py",
+        "if lines.current is None or lines.current.wire.stale:",
+        "if lines.current is None:",
+        "A pool whose connections went stale is replaced.",
+        "tests/wire/test_virtual.py -k stale",
+    ),
+    Mutation(
         "pool-closed-under-its-calls",
         "providers/pools.py",
         "[old for old in retired if not old.exchanges]",

@@ -51,6 +51,8 @@ class Sent:
 class FakeWire:
     """Answers each post with the next script, the last one again and again."""
 
+    stale = False
+
     def __init__(self) -> None:
         self.settings: list[WireSettings] = []
         self.sent: list[Sent] = []

@@ -451,6 +451,26 @@ async def test_a_kept_connection_that_is_reset_soon_was_not_read(
             assert it.server.requests == 2
 
 
+async def test_kept_connections_that_all_went_stale_cost_no_request() -> None:
+    """
+    What cut one of them cut them all, so the second try must not have another.
+
+    httpx2 cannot be told to close what is unused; the pool is replaced.
+    """
+    slow = then(says(1.0), says(whole("httpx2")))
+    lost = Stream.reset
+    async with client("httpx2", *[slow] * 5, lost, slow, lost) as it:
+        async with anyio.create_task_group() as group:
+            for _ in range(5):
+                group.start_soon(it.ask)
+        assert it.network.connected == 5
+        for connected in (6, 7):
+            reply, _ = await it.ask()
+            assert isinstance(reply, Reply)
+            assert len(reply.attempts) == 1
+            assert (it.network.connected, it.network.open) == (connected, 1)
+
+
 # Answers that break off at every byte.
 
 MUCH = {"tokens_per_minute": 1_000_000_000}

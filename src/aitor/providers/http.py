@@ -315,6 +315,8 @@ class HTTPProvider(Provider):
 class _OwnClient:
     """A wire over an SDK client that is ours to close."""
 
+    stale = False
+
     def __init__(self, client: Any) -> None:
         self._client = client
         self._wire = _wire_of(client)

@@ -62,7 +62,8 @@ class Pools:
     def take(self) -> Line:
         """Return the current pool, which is to be given back."""
         lines = self._lines()
-        if lines.current is None:
+        if lines.current is None or lines.current.wire.stale:
+            self.retire()
             lines.current = Line(self._open(), lines)
         lines.current.exchanges += 1
         return lines.current

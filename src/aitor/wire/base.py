@@ -124,6 +124,16 @@ class Wire(Protocol):
         """
         ...
 
+    @property
+    def stale(self) -> bool:
+        """
+        Whether another pool should take the next calls.
+
+        So it is where a kept connection was lost, and those that were kept beside
+        it are most likely lost, too, but cannot be closed.
+        """
+        ...
+
     async def aclose(self) -> None:
         """
         Close the pool; closing twice does nothing.

@@ -13,6 +13,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 import httpx2
 from anyio import CancelScope, current_time
 
+from aitor.errors import ConnectionFailedError
 from aitor.wire.base import Response, WireSettings
 from aitor.wire.failures import (
     Call,
@@ -50,6 +51,8 @@ class Httpx2Wire:
         max_idle = settings.max_idle if settings.keep_alive else 0
         self._kept = KeptConnections(max_idle)
         self._base_url = settings.base_url
+        self.stale = False
+        """Whether a kept connection was lost unread; see `Wire`."""
         try:
             self._client = httpx2.AsyncClient(
                 # Answers are short, streams come without a compressor's delay.
@@ -93,6 +96,7 @@ class Httpx2Wire:
             answer = await self._client.send(request, stream=True)
         except Exception as error:  # noqa: BLE001  # all are told in our words
             failure = explain(error, call)
+            self.stale |= isinstance(failure, ConnectionFailedError) and failure.unused
         else:
             return StreamedResponse(answer, self._kept)
         # Outside the handler, so that the original is not its context.

@@ -45,6 +45,9 @@ class SDKWire:
         ConfigurationError: It is no such client.
     """
 
+    stale = False
+    """Never: there is no other client; see `Wire`."""
+
     def __init__(self, client: Any) -> None:
         # The synchronous clients have the same `post`; only these have this too.
         if not (hasattr(client, "post") and hasattr(client, "__aenter__")):

@@ -52,6 +52,9 @@ class SocketWire:
         ConfigurationError: A header or the URL cannot be sent.
     """
 
+    stale = False
+    """Never: it closes by itself what is; see `Wire`."""
+
     def __init__(self, settings: WireSettings) -> None:
         self._settings = settings
         self._composer = Composer(settings.base_url, settings.headers)
