@@ -4,6 +4,7 @@ from tests.mutation.mutation import Mutation
 
 __all__ = ("PROVIDERS",)
 
+ADDRESSES = "tests/providers/test_addresses.py"
 ANSWERS = "tests/providers/test_answers.py"
 CLASSIFY = "tests/providers/test_classify.py"
 HTTP = "tests/providers/test_http.py"
@@ -338,6 +339,22 @@ PROVIDERS = (
         "SECRETS = frozenset[str]()",
         "No mistake in a configuration shows a key.",
         f"{SETTINGS} tests/config/test_tables.py",
+    ),
+    Mutation(
+        "address-found-wrong-by-a-request",
+        "providers/settings.py",
+        "if not _can_be_asked(url):",
+        "if False:",
+        "A wrong address is told where it is set.",
+        ADDRESSES,
+    ),
+    Mutation(
+        "header-found-wrong-by-a-request",
+        "providers/settings.py",
+        'if not NAME.fullmatch(name.encode("utf-8", "replace")):',
+        "if False:",
+        "A header that cannot be sent is told where it is set.",
+        ADDRESSES,
     ),
     Mutation(
         "more-workers-than-connections",

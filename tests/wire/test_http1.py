@@ -134,11 +134,8 @@ def test_a_status_of_nothing_is_no_http() -> None:
 def test_a_request_is_written_once_for_each_path() -> None:
     """And a header of one request replaces the pool's own."""
     composer = Composer("https://api.example.com/v1", {"x-a": "1", "x-b": "2"})
-    assert (composer.host, composer.port, composer.tls) == (
-        "api.example.com",
-        443,
-        True,
-    )
+    address = composer.address
+    assert (address.host, address.port, address.tls) == ("api.example.com", 443, True)
     expected = (
         b"POST /v1/chat HTTP/1.1\r\nhost: api.example.com\r\n"
         b"x-a: 1\r\nx-b: 2\r\ncontent-length: 2\r\n\r\n{}"
@@ -160,7 +157,7 @@ def test_a_request_is_written_once_for_each_path() -> None:
 def test_a_host_is_named_as_http_wants_it(url: str, host: str, sent: bytes) -> None:
     """With a port that is not the usual one; IPv6 addresses in brackets."""
     composer = Composer(url, {})
-    assert composer.host == host
+    assert composer.address.host == host
     assert sent in composer.compose("/", b"")
 
 

@@ -82,10 +82,12 @@ async def test_headers_of_one_request_are_checked_too(kind: str) -> None:
     assert b"x-who: pool" not in head
 
 
-def test_a_url_that_cannot_be_asked_is_refused() -> None:
-    """Before anything is sent."""
-    with pytest.raises(ConfigurationError, match=r"'base_url' = 'http://\[bad'"):
-        open_wire("sockets", WireSettings("http://[bad"))
+@pytest.mark.parametrize("url", ["http://[bad", "http://h/v1 /"])
+def test_a_url_that_cannot_be_asked_is_refused(url: str) -> None:
+    """Before anything is sent, and quoted as it was given."""
+    with pytest.raises(ConfigurationError) as caught:
+        open_wire("sockets", WireSettings(url))
+    assert caught.value.message.startswith(f"'base_url' = {url!r}: is no URL")
 
 
 async def test_nobody_sees_the_key_in_a_repr() -> None:

@@ -30,7 +30,7 @@ from aitor.providers.dialect import Dialect, Exchange
 from aitor.providers.pools import Pools
 from aitor.providers.readers import EventsReader, Reader, WholeReader
 from aitor.providers.rules import Rule, rule_of, rules_of
-from aitor.providers.settings import HTTPSettings, load
+from aitor.providers.settings import HTTPSettings, load, sendable_headers
 from aitor.wire import Response, Wire, WireSettings, open_wire
 
 __all__ = ("HTTPProvider",)
@@ -285,11 +285,12 @@ class HTTPProvider(Provider):
     def _identify(self) -> dict[str, str]:
         told = os.environ.get(self.headers_variable or "", "")
         lines = [line.partition(":") for line in told.split("\n") if ":" in line]
-        return {
-            **self.headers(),
-            **{name.strip().lower(): value.strip() for name, _, value in lines},
-            **self.settings.headers,
-        }
+        found = {name.strip(): value.strip() for name, _, value in lines}
+        try:
+            found = sendable_headers(found)
+        except ValueError as error:
+            raise ConfigurationError(f"{self.headers_variable}: {error}") from None
+        return {**self.headers(), **found, **self.settings.headers}
 
     def _all_rules(self) -> dict[str, Rule]:
         rules = dict(rules_of(self.vendor)) if self.vendor else {}

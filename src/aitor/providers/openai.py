@@ -11,7 +11,7 @@ from aitor.providers.http import HTTPProvider
 from aitor.providers.openai_chat import CHAT
 from aitor.providers.openai_responses import RESPONSES
 from aitor.providers.rules import Rule
-from aitor.providers.settings import HTTPSettings
+from aitor.providers.settings import HeaderValue, HTTPSettings
 
 __all__ = ("OpenAIProvider", "OpenAISettings")
 
@@ -27,8 +27,8 @@ class OpenAISettings(HTTPSettings):
             are reached only there, or take tools only there.
     """
 
-    organization: str | None = None
-    project: str | None = None
+    organization: HeaderValue | None = None
+    project: HeaderValue | None = None
     api: Literal["auto", "chat", "responses"] = "auto"
 
 

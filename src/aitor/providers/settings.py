@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -24,16 +25,19 @@ from pydantic import (
 )
 
 from aitor.errors import ConfigurationError
+from aitor.wire.address import FRAMING, NAME, Address
 
 __all__ = (
     "OUTPUT_LIMITS",
     "BreakerSettings",
     "Count",
     "HTTPSettings",
+    "HeaderValue",
     "ProviderSettings",
     "Settings",
     "answering",
     "load",
+    "sendable_headers",
     "sendable_key",
 )
 
@@ -49,6 +53,15 @@ Count = Annotated[int, Field(ge=1), BeforeValidator(_no_truth)]
 Number = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_no_truth)]
 Seconds = Annotated[Number, Field(gt=0)]
 PerMinute = Annotated[Number, Field(gt=0)]
+
+
+def _sendable(text: str, whose: str = "") -> str:
+    if not text.isascii() or not text.isprintable():
+        raise ValueError(f"{whose}has a line break or a character outside ASCII")
+    return text
+
+
+HeaderValue = Annotated[str, AfterValidator(_sendable)]
 
 
 class Settings(BaseModel):
@@ -223,23 +236,23 @@ class HTTPSettings(ProviderSettings):
     @field_validator("headers")
     @classmethod
     def _headers_are_sendable(cls, headers: Mapping[str, str]) -> Mapping[str, str]:
-        sent = {name.lower(): _resolved(value) for name, value in headers.items()}
-        for text in (*sent, *sent.values()):
-            if not text.isascii() or not text.isprintable():
-                raise ValueError("has a line break or a character outside ASCII")
-        return sent
+        return sendable_headers({k: _resolved(v) for k, v in headers.items()})
 
     @field_validator("base_url")
     @classmethod
     def _url_is_http(cls, url: str | None) -> str | None:
         if url is None:
             return None
+        if not url.isprintable() or " " in url:
+            raise ValueError("has a space or a line break (look at its ends)")
         if not url.startswith(("http://", "https://")):
             raise ValueError("must begin with http:// or https://")
         if "?" in url or "#" in url:
             raise ValueError("must end with its path: paths are appended to it")
         if "@" in url:
             raise ValueError("must hold no password: put 'authorization' in 'headers'")
+        if not _can_be_asked(url):
+            raise ValueError("is no URL that can be asked")
         return url.rstrip("/")
 
     @model_validator(mode="after")
@@ -322,6 +335,32 @@ def sendable_key(key: SecretStr | None) -> SecretStr | None:
             "(look at its ends)"
         )
     return SecretStr(text)
+
+
+def sendable_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """
+    Return *headers*, their names in lower case.
+
+    Raises:
+        ValueError: If one cannot be sent, with its name and without its value.
+    """
+    sent = {name.lower(): value for name, value in headers.items()}
+    for name, value in sent.items():
+        if not NAME.fullmatch(name.encode("utf-8", "replace")):
+            # What follows a colon was meant as the value.
+            raise ValueError(f"{name.partition(':')[0]!r} is no name of a header")
+        if name in FRAMING:
+            raise ValueError(f"'{name}' follows from the body and cannot be set")
+        _sendable(value, f"the value of '{name}' ")
+    return sent
+
+
+def _can_be_asked(url: str) -> bool:
+    try:
+        Address.of(url)
+    except ConfigurationError:
+        return False
+    return True
 
 
 def _resolved(text: str) -> str:

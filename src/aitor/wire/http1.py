@@ -8,11 +8,10 @@ answer may bring besides its body, and a judgement on how it ended.
 
 import re
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from aitor.errors import ConfigurationError
+from aitor.wire.address import FRAMING, NAME, TARGET, Address, no_url
 from aitor.wire.failures import unsendable_header
 
 __all__ = ("AnswerReader", "Composer")
@@ -20,15 +19,7 @@ __all__ = ("AnswerReader", "Composer")
 MAX_OVERHEAD = 256 * 1024
 """Bytes that may come without one of the body among them: heads and trailers."""
 
-PORTS = {"http": 80, "https": 443}
-
-FRAMING = ("content-length", "transfer-encoding")
-"""Headers that say where a body ends, which is not for settings to say."""
-
-HOST = re.compile(r"[0-9A-Za-z_.:%-]+")
-NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 VALUE = re.compile(rb"[^\x00\r\n]*")
-TARGET = re.compile(r"/[!-~]*")
 
 
 class Composer:
@@ -46,21 +37,8 @@ class Composer:
     """
 
     def __init__(self, base_url: str, headers: Mapping[str, str]) -> None:
-        try:
-            url = urlsplit(base_url)
-            self.host = (url.hostname or "").encode("idna").decode("ascii")
-            port = url.port
-        except ValueError:
-            url = None
-        if url is None or url.scheme not in PORTS or "@" in url.netloc:
-            raise _no_url(base_url)
-        if not HOST.fullmatch(self.host):
-            raise _no_url(base_url)
-        self.tls = url.scheme == "https"
-        self.port = port or PORTS[url.scheme]
-        self._prefix = url.path
-        name = f"[{self.host}]" if ":" in self.host else self.host
-        self._headers = {"host": f"{name}:{port}" if port else name, **_lower(headers)}
+        self.address = Address.of(base_url)
+        self._headers = {"host": self.address.authority, **_lower(headers)}
         self._heads: dict[str, bytes] = {}
         self._head("/", self._headers)
 
@@ -82,9 +60,9 @@ class Composer:
         return b"%b%d\r\n\r\n%b" % (head, len(body), body)
 
     def _head(self, path: str, headers: Mapping[str, str]) -> bytes:
-        target = self._prefix + path
+        target = self.address.prefix + path
         if not TARGET.fullmatch(target):
-            raise _no_url(target)
+            raise no_url(target)
         lines = [f"POST {target} HTTP/1.1".encode("ascii")]
         for name, value in headers.items():
             lines.append(_line(name, value))
@@ -227,9 +205,3 @@ def _line(name: str, value: str) -> bytes:
         if NAME.fullmatch(sent) and VALUE.fullmatch(content) and name not in FRAMING:
             return b"%b: %b" % (sent, content)
     raise unsendable_header()
-
-
-def _no_url(url: str) -> ConfigurationError:
-    # Before an @ there may be a password.
-    told = "…" if "@" in url else repr(url)
-    return ConfigurationError(f"'base_url' = {told}: is no URL that can be asked")

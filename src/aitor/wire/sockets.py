@@ -58,10 +58,9 @@ class SocketWire:
     def __init__(self, settings: WireSettings) -> None:
         self._settings = settings
         self._composer = Composer(settings.base_url, settings.headers)
+        address = self._composer.address
         self._dialler = Dialler(
-            self._composer.host,
-            self._composer.port,
-            _certificates() if self._composer.tls else None,
+            address.host, address.port, _certificates() if address.tls else None
         )
         self._places = anyio.Semaphore(settings.max_connections, fast_acquire=True)
         self._idle: deque[_Connection] = deque()
