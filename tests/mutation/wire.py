@@ -6,6 +6,7 @@ __all__ = ("WIRE",)
 
 SSE = "tests/wire/test_sse.py"
 CONTRACT = "tests/wire/test_contract.py"
+CODING = "tests/wire/test_coding.py"
 LEAVING = "tests/wire/test_leaving.py"
 SOCKETS = "tests/wire/test_sockets.py"
 GUARDS = "tests/wire/test_guards.py"
@@ -181,6 +182,14 @@ WIRE = (
         "if self.status:",
         "A body that breaks off before its length is lost.",
         CONTRACT,
+    ),
+    Mutation(
+        "small-body-fills-the-memory",
+        "wire/coding.py",
+        "self._unfolding.decompress(data, PIECE)",
+        "self._unfolding.decompress(data)",
+        "A compressed body is handed out in pieces, however large it unfolds.",
+        f"{CODING} -k memory",
     ),
     Mutation(
         "header-with-a-line-break",

@@ -101,6 +101,8 @@ class HTTPProvider(Provider):
         self._headers = {
             "accept": "application/json",
             "content-type": "application/json",
+            # Answers are short, streams come without a compressor's delay.
+            "accept-encoding": "identity",
             "user-agent": "aitor",
             **({} if client is not None else self._identify()),
         }

@@ -6,6 +6,7 @@ of one and its own terminal mark; for all else it raises an error that says what
 instead. It holds no more than the answer itself, and that up to a limit.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -14,11 +15,15 @@ from pydantic_core import from_json
 from aitor.errors import TruncatedAnswerError
 from aitor.messages import Answer
 from aitor.providers.dialect import Dialect, Exchange, Growth, Piece
+from aitor.wire.coding import CODINGS
 from aitor.wire.sse import Event, EventReader
 
 __all__ = ("EventsReader", "Reader", "WholeReader")
 
 CAME = (Piece("", "other"),)
+
+CODING = re.compile(r"[a-z][a-z0-9-]{0,19}")
+"""A word for a compression, which is safe to repeat."""
 
 
 class Reader(Protocol):
@@ -142,6 +147,7 @@ class EventsReader:
     def close(self) -> Answer:
         """Return the answer; see `Reader`."""
         if not self._started:
+            _refuse_compressed(self._exchange)
             raise self._exchange.malformed("a stream was promised, and no event came")
         return self._dialect.decode(self._assembler.whole(), self._exchange)
 
@@ -162,7 +168,17 @@ def _parse(data: bytes, exchange: Exchange) -> Any:
             f"the answer's JSON is cut off after {len(data)} bytes",
             TruncatedAnswerError,
         )
+    _refuse_compressed(exchange)
     raise exchange.malformed(f"the answer's {len(data)} bytes are not JSON")
+
+
+def _refuse_compressed(exchange: Exchange) -> None:
+    """Say of what cannot be read that it is coded in a way that nobody asked for."""
+    coding = exchange.headers.get("content-encoding", "").strip().lower()
+    if CODING.fullmatch(coding) and coding not in (*CODINGS, "identity"):
+        raise exchange.malformed(
+            f"the answer is compressed ({coding}), although that was not asked for"
+        )
 
 
 def _tells_an_error(document: Any) -> bool:

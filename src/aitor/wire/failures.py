@@ -24,6 +24,7 @@ from aitor.errors import (
     ConnectionFailedError,
     LLMError,
 )
+from aitor.wire.coding import broken_compression
 
 __all__ = (
     "Call",
@@ -143,6 +144,8 @@ def explain(error: Exception, call: Call | None) -> LLMError:
         return BadRequestError("the text has half a surrogate pair, which no UTF-8 has")
     if names & {"LocalProtocolError", "UnicodeEncodeError"}:
         return unsendable_header()
+    if "DecodingError" in names:
+        return broken_compression()
     # An SDK reads the body of a refusal before it hands out the head.
     if call is None or "complete message body" in str(error):
         return Fault.CUT.error(_first_errno(chain))

@@ -8,7 +8,7 @@ travelled on, and whether a connection was used before is known, not guessed.
 HTTP/1.1 only: one connection for each call in flight is what the settings of the
 pool mean, what the vendors' own SDKs do, and what lets a lost connection fail one
 call instead of all. Over HTTP/2 a server's limit on streams would hold calls back
-unseen. No compression either: answers are short, and streams come without a
+unseen. No compression is asked for: answers are short, and streams come without a
 compressor's delay. No proxies: `httpx2` serves those who have one.
 """
 
@@ -27,6 +27,7 @@ from anyio import CancelScope, wait_readable, wait_writable
 from aitor.errors import AttemptTimeoutError, LLMError
 from aitor.wire import failures
 from aitor.wire.base import Response, WireSettings
+from aitor.wire.coding import decoded
 from aitor.wire.dial import Dialler
 from aitor.wire.failures import Fault, errno_of, explain_connect
 from aitor.wire.http1 import AnswerReader, Composer
@@ -285,7 +286,7 @@ class _Exchange:
         else:
             self.status = answer.status
             self.headers = answer.headers
-            return self
+            return decoded(self) if "content-encoding" in self.headers else self
         self._leave(connection)
         # Outside the handler, so that the original is not its context.
         raise failure
