@@ -7,6 +7,7 @@ __all__ = ("PROVIDERS",)
 ADDRESSES = "tests/providers/test_addresses.py"
 ANSWERS = "tests/providers/test_answers.py"
 CLASSIFY = "tests/providers/test_classify.py"
+DOCUMENTS = "tests/providers/test_documents.py"
 HTTP = "tests/providers/test_http.py"
 RULES = "tests/providers/test_rules.py"
 SECRETS = "tests/providers/test_secrets.py"
@@ -80,6 +81,14 @@ PROVIDERS = (
         "self._choices[index]",
         "Entries of a stream count towards its size.",
         f"{ANSWERS} {GUARDS}",
+    ),
+    Mutation(
+        "half-a-character-costs-the-answer",
+        "providers/documents.py",
+        "if text.startswith(BYTE_ORDER_MARK) or ESCAPED_HALF.search(text):",
+        "if False:",
+        "An answer with half a character in it is kept.",
+        DOCUMENTS,
     ),
     Mutation(
         "refusal-read-whole",

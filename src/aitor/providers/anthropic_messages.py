@@ -8,6 +8,7 @@ is. A thinking model wants its thoughts back with its tool calls, so an answer's
 message carries them along as `thinking_blocks`, and a request hands them over again.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ from aitor.providers.dialect import (
     count,
     text_in,
 )
+from aitor.providers.documents import read_json
 from aitor.providers.openai_chat import FINISH_REASONS
 
 __all__ = ("MESSAGES",)
@@ -250,7 +252,12 @@ def decode(document: Mapping[str, Any], exchange: Exchange) -> Answer:
 
 
 def _called(block: Mapping[str, Any]) -> dict[str, Any]:
-    arguments = to_json(block.get("input") or {}).decode()
+    given = block.get("input") or {}
+    try:
+        arguments = to_json(given).decode()
+    except ValueError:
+        # Half a character has to be escaped, which only this does.
+        arguments = json.dumps(given)
     function = {"name": block.get("name"), "arguments": arguments}
     return {"id": block.get("id"), "type": "function", "function": function}
 
@@ -345,11 +352,12 @@ class _Events:
     def _value(self, target: str, text: str) -> Any:
         if target != "input":
             return text
+        text = text or "{}"
         # A limit may have cut the arguments; then what is there of them is told.
         reason = str(self._message.get("stop_reason"))
         cut = FINISH_REASONS.get(reason) == "length"
         try:
-            return from_json(text or "{}", allow_partial=cut)
+            return from_json(text, allow_partial=True) if cut else read_json(text)
         except ValueError:
             pass
         raise self._exchange.malformed("the arguments of a tool call are not JSON")

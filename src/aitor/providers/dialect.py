@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 from aitor.errors import AnswerTooLargeError, LLMError, MalformedAnswerError
 from aitor.messages import Answer, Message, Request, Usage
 from aitor.providers.base import CHARACTERS_A_TOKEN, guess_tokens
+from aitor.providers.documents import whole_characters
 
 __all__ = (
     "Assembler",
@@ -159,7 +160,7 @@ class Text:
         return piece
 
     def __str__(self) -> str:
-        return self._text.getvalue()
+        return whole_characters(self._text.getvalue())
 
 
 class Assembler(Protocol):

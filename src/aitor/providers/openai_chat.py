@@ -20,6 +20,7 @@ from aitor.providers.dialect import (
     count,
     text_in,
 )
+from aitor.providers.documents import whole_characters
 
 __all__ = ("CHAT", "FINISH_REASONS")
 
@@ -199,6 +200,8 @@ class _Choice:
             "content": str(self._content) or None,
             **self._more,
         }
+        if isinstance(refusal := message.get("refusal"), str):
+            message["refusal"] = whole_characters(refusal)
         if reasoning := str(self._reasoning):
             message["reasoning_content"] = reasoning
         if self._calls:

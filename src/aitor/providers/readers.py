@@ -10,11 +10,10 @@ import re
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from pydantic_core import from_json
-
 from aitor.errors import TruncatedAnswerError
 from aitor.messages import Answer
 from aitor.providers.dialect import Dialect, Exchange, Growth, Piece
+from aitor.providers.documents import read_json
 from aitor.wire.coding import CODINGS
 from aitor.wire.sse import Event, EventReader
 
@@ -154,7 +153,7 @@ class EventsReader:
 
 def _parse(data: bytes, exchange: Exchange) -> Any:
     try:
-        return from_json(data)
+        return read_json(data)
     except ValueError as error:
         cut = "EOF" in str(error)
     # Outside the handler: the exception's text is not ours to pass on.
