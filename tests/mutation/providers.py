@@ -14,6 +14,7 @@ SECRETS = "tests/providers/test_secrets.py"
 SETTINGS = "tests/providers/test_settings.py"
 OPENAI = "tests/providers/test_openai.py"
 ANTHROPIC = "tests/providers/test_anthropic.py"
+USAGE = "tests/providers/test_usage.py"
 GUARDS = "tests/providers/test_guards.py"
 
 PROVIDERS = (
@@ -81,6 +82,14 @@ PROVIDERS = (
         "self._choices[index]",
         "Entries of a stream count towards its size.",
         f"{ANSWERS} {GUARDS}",
+    ),
+    Mutation(
+        "unknown-usage-is-nothing",
+        "providers/dialect.py",
+        "return None if one is None or other is None else (one, other)",
+        "return (one or 0, other or 0)",
+        "A count that is no number is guessed and marked.",
+        USAGE,
     ),
     Mutation(
         "half-a-character-costs-the-answer",

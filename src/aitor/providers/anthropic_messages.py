@@ -24,6 +24,7 @@ from aitor.providers.dialect import (
     PieceKind,
     Text,
     count,
+    known_counts,
     text_in,
 )
 from aitor.providers.documents import read_json
@@ -263,13 +264,14 @@ def _called(block: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _usage(usage: Any) -> Usage | None:
-    if not isinstance(usage, dict) or "input_tokens" not in usage:
+    counts = known_counts(usage, "input_tokens", "output_tokens")
+    if counts is None:
         return None
     read = count(usage, "cache_read_input_tokens")
     written = count(usage, "cache_creation_input_tokens")
     return Usage(
-        count(usage, "input_tokens") + read + written,
-        count(usage, "output_tokens"),
+        counts[0] + read + written,
+        counts[1],
         read,
         written,
         count(usage, "output_tokens_details", "thinking_tokens"),

@@ -27,10 +27,14 @@ __all__ = (
     "PieceKind",
     "Text",
     "count",
+    "known_counts",
     "request_id_in",
     "text_in",
 )
 
+
+MOST_TOKENS = 1e12
+"""Whoever counts more has not counted."""
 
 PieceKind: TypeAlias = Literal["text", "reasoning", "other"]
 
@@ -217,9 +221,24 @@ def count(document: Any, *path: str) -> int:
     """Return the number at *path* in *document*; 0 if there is none that can be."""
     for name in path:
         document = document.get(name) if isinstance(document, dict) else None
-    if isinstance(document, int | float) and 0 <= document < 1e12:
+    if isinstance(document, int | float) and 0 <= document < MOST_TOKENS:
         return int(document)
     return 0
+
+
+def known_counts(usage: Any, first: str, second: str) -> tuple[int, int] | None:
+    """Return the two counts of tokens that *usage* has by name; None unless it has."""
+    if not isinstance(usage, dict):
+        return None
+    one, other = _tokens(usage.get(first)), _tokens(usage.get(second))
+    return None if one is None or other is None else (one, other)
+
+
+def _tokens(told: Any) -> int | None:
+    if isinstance(told, bool) or not isinstance(told, int | float):
+        return None
+    # Some languages know no whole numbers, and write 7.0 for seven.
+    return int(told) if 0 <= told < MOST_TOKENS and told % 1 == 0 else None
 
 
 def request_id_in(headers: Mapping[str, str]) -> str | None:

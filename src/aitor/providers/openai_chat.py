@@ -18,6 +18,7 @@ from aitor.providers.dialect import (
     Piece,
     Text,
     count,
+    known_counts,
     text_in,
 )
 from aitor.providers.documents import whole_characters
@@ -84,13 +85,13 @@ def decode(document: Mapping[str, Any], exchange: Exchange) -> Answer:
 
 
 def _usage(usage: Any) -> Usage | None:
-    if not isinstance(usage, dict) or "prompt_tokens" not in usage:
+    counts = known_counts(usage, "prompt_tokens", "completion_tokens")
+    if counts is None:
         return None
     inputs = usage.get("prompt_tokens_details")
     outputs = usage.get("completion_tokens_details")
     return Usage(
-        count(usage, "prompt_tokens"),
-        count(usage, "completion_tokens"),
+        *counts,
         count(inputs, "cached_tokens") if inputs else 0,
         count(inputs, "cache_write_tokens") if inputs else 0,
         count(outputs, "reasoning_tokens") if outputs else 0,

@@ -18,6 +18,7 @@ from aitor.providers.dialect import (
     Piece,
     PieceKind,
     count,
+    known_counts,
     text_in,
 )
 
@@ -177,11 +178,11 @@ def _called(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _usage(usage: Any) -> Usage | None:
-    if not isinstance(usage, dict) or "input_tokens" not in usage:
+    counts = known_counts(usage, "input_tokens", "output_tokens")
+    if counts is None:
         return None
     return Usage(
-        count(usage, "input_tokens"),
-        count(usage, "output_tokens"),
+        *counts,
         count(usage, "input_tokens_details", "cached_tokens"),
         count(usage, "input_tokens_details", "cache_write_tokens"),
         count(usage, "output_tokens_details", "reasoning_tokens"),
