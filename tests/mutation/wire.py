@@ -8,6 +8,7 @@ SSE = "tests/wire/test_sse.py"
 CONTRACT = "tests/wire/test_contract.py"
 CODING = "tests/wire/test_coding.py"
 LEAVING = "tests/wire/test_leaving.py"
+PROXIES = "tests/wire/test_proxies.py"
 SOCKETS = "tests/wire/test_sockets.py"
 GUARDS = "tests/wire/test_guards.py"
 VIRTUAL = "tests/wire/test_virtual.py"
@@ -198,6 +199,14 @@ WIRE = (
         'VALUE = re.compile(rb"[^\\x00]*", re.DOTALL)',
         "A header with a line break is refused unseen.",
         SOCKETS,
+    ),
+    Mutation(
+        "wrong-proxy-is-a-crash",
+        "wire/proxies.py",
+        "    _check(proxy)\n",
+        "",
+        "A proxy that cannot be asked is told by its variable, before a request.",
+        PROXIES,
     ),
     # What is said of a lost call.
     Mutation(

@@ -253,7 +253,8 @@ async def test_an_sdk_client_is_made_of_the_settings_and_closed(
 
     class Client(httpx2.AsyncClient):
         def __init__(self, **options: Any) -> None:
-            super().__init__(transport=httpx2.MockTransport(handle), **options)
+            transport = httpx2.MockTransport(handle)
+            super().__init__(**{**options, "transport": transport})
             made.append(self)
 
     monkeypatch.setattr(httpx2, "AsyncClient", Client)

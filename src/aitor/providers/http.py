@@ -31,7 +31,7 @@ from aitor.providers.pools import Pools
 from aitor.providers.readers import EventsReader, Reader, WholeReader
 from aitor.providers.rules import Rule, rule_of, rules_of
 from aitor.providers.settings import HTTPSettings, load, sendable_headers
-from aitor.wire import Response, Wire, WireSettings, open_wire
+from aitor.wire import Proxy, Response, Wire, WireSettings, find_proxy, open_wire
 
 __all__ = ("HTTPProvider",)
 
@@ -96,6 +96,8 @@ class HTTPProvider(Provider):
     def __init__(self, *, client: Any = None, **settings: Any) -> None:
         self._wire = None if client is None else _wire_of(client)
         super().__init__(**self._completed(client, settings))
+        if client is None and self.settings.base_url:
+            find_proxy(self.settings.transport, self.settings.base_url)
         self.wall_clock: Callable[[], float] = time.time
         """Seconds since 1970: waits may be dates, and models retire on a day."""
         self._headers = {
@@ -223,7 +225,8 @@ class HTTPProvider(Provider):
         if self._wire is not None:
             return self._wire
         if settings.transport == "sdk":
-            return _OwnClient(self.sdk_client(**self._sdk_options()))
+            proxy = find_proxy("sdk", settings.base_url or "")
+            return _OwnClient(self.sdk_client(**self._sdk_options(proxy)), proxy)
         try:
             return open_wire(settings.transport, self._wire_settings())
         except ConfigurationError as error:
@@ -245,7 +248,7 @@ class HTTPProvider(Provider):
     def _connections(self) -> int:
         return self.settings.connection_pool_maxsize or self.settings.workers
 
-    def _sdk_options(self) -> dict[str, Any]:
+    def _sdk_options(self, proxy: Proxy | None = None) -> dict[str, Any]:
         # Imported here: an SDK and its HTTP client cost a second and more.
         import httpx2
 
@@ -257,9 +260,12 @@ class HTTPProvider(Provider):
             "max_retries": 0,
             "http_client": httpx2.AsyncClient(
                 timeout=httpx2.Timeout(None, connect=settings.connect_timeout),
-                limits=httpx2.Limits(
-                    max_connections=self._connections(),
-                    max_keepalive_connections=idle if settings.keep_alive else 0,
+                transport=httpx2.AsyncHTTPTransport(
+                    limits=httpx2.Limits(
+                        max_connections=self._connections(),
+                        max_keepalive_connections=idle if settings.keep_alive else 0,
+                    ),
+                    proxy=None if proxy is None else proxy.url,
                 ),
             ),
         }
@@ -320,9 +326,9 @@ class _OwnClient:
 
     stale = False
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, proxy: Proxy | None) -> None:
         self._client = client
-        self._wire = _wire_of(client)
+        self._wire = _wire_of(client, proxy)
 
     def post(
         self, path: str, body: bytes, headers: Mapping[str, str] | None = None
@@ -333,11 +339,11 @@ class _OwnClient:
         await self._client.close()
 
 
-def _wire_of(client: Any) -> Wire:
+def _wire_of(client: Any, proxy: Proxy | None = None) -> Wire:
     # Imported here: it brings httpx2, which the default transport does without.
     from aitor.wire.sdk import SDKWire
 
-    return SDKWire(client)
+    return SDKWire(client, proxy)
 
 
 async def _read(body: AsyncIterator[bytes], reader: Reader, progress: Progress) -> None:

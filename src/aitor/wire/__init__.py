@@ -4,8 +4,9 @@ import sys
 
 from aitor.errors import ConfigurationError
 from aitor.wire.base import Response, Wire, WireSettings
+from aitor.wire.proxies import Proxy, proxy_for
 
-__all__ = ("Response", "Wire", "WireSettings", "open_wire")
+__all__ = ("Proxy", "Response", "Wire", "WireSettings", "find_proxy", "open_wire")
 
 
 def open_wire(transport: str, settings: WireSettings) -> Wire:
@@ -30,11 +31,12 @@ def open_wire(transport: str, settings: WireSettings) -> Wire:
         )
     if transport == "auto" and sys.platform == "win32":
         transport = "httpx2"
+    proxy = find_proxy(transport, settings.base_url)
     try:
-        if transport == "httpx2" or _proxy(settings.base_url, transport):
+        if transport == "httpx2" or proxy is not None:
             from aitor.wire.httpx2 import Httpx2Wire
 
-            return Httpx2Wire(settings)
+            return Httpx2Wire(settings, proxy=proxy)
         from aitor.wire.sockets import SocketWire
 
         return SocketWire(settings)
@@ -45,19 +47,17 @@ def open_wire(transport: str, settings: WireSettings) -> Wire:
         ) from None
 
 
-def _proxy(url: str, transport: str) -> bool:
-    """Return whether a proxy stands between here and *url*."""
-    # Imported here: it takes 30 ms.
-    from urllib.request import getproxies, proxy_bypass
+def find_proxy(transport: str, url: str) -> Proxy | None:
+    """
+    Return the proxy that *transport* has to go through to *url*, if there is one.
 
-    scheme, _, rest = url.partition("://")
-    proxies = getproxies()
-    name = scheme if scheme in proxies else "all"
-    if not proxies.get(name) or proxy_bypass(rest.partition("/")[0]):
-        return False
-    if transport == "sockets":
+    Raises:
+        ConfigurationError: Naming the variable of a proxy that cannot be used.
+    """
+    proxy = proxy_for(url)
+    if proxy is not None and transport == "sockets":
         raise ConfigurationError(
-            f"'transport' = 'sockets': knows no proxies, and '{name}_proxy' is set "
+            f"'transport' = 'sockets': knows no proxies, and '{proxy.variable}' is set "
             "(use 'auto', or name the host in 'no_proxy')"
         )
-    return True
+    return proxy

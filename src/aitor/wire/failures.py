@@ -9,6 +9,7 @@ certificate.
 """
 
 import errno
+import re
 import socket
 import ssl
 from collections.abc import Iterable, Iterator
@@ -25,6 +26,7 @@ from aitor.errors import (
     LLMError,
 )
 from aitor.wire.coding import broken_compression
+from aitor.wire.proxies import Proxy
 
 __all__ = (
     "Call",
@@ -35,6 +37,8 @@ __all__ = (
     "explain_connect",
     "unsendable_header",
 )
+
+STATUS = re.compile(r"\d{3}\b")
 
 RACE = 1.0
 """Seconds within which a lost request counts as never read; see `Call`."""
@@ -48,6 +52,8 @@ class Fault(Enum):
     CERTIFICATE = "the server's certificate is not trusted"
     TLS = "no TLS with this server (look at scheme and port of 'base_url')"
     UNREACHABLE = "no connection (look at 'base_url' and the proxy variables)"
+    PROXY = "no connection to the proxy"
+    TUNNEL = "the proxy refused to connect to the provider"
     LOST = "the connection was lost before an answer came"
     PROTOCOL = "what came back is not HTTP"
     CUT = "the connection was lost in the middle of the answer"
@@ -125,7 +131,9 @@ def unsendable_header() -> ConfigurationError:
     )
 
 
-def explain(error: Exception, call: Call | None) -> LLMError:
+def explain(
+    error: Exception, call: Call | None, proxy: Proxy | None = None
+) -> LLMError:
     """
     Put an exception of an HTTP client in Python into our words.
 
@@ -135,6 +143,7 @@ def explain(error: Exception, call: Call | None) -> LLMError:
     Args:
         error: As the client raised it.
         call: How the call began; None once its answer has begun.
+        proxy: What it went through, where that is known.
     """
     chain = list(_chain(error))
     names = {kind.__name__ for kind in type(error).__mro__}
@@ -149,6 +158,8 @@ def explain(error: Exception, call: Call | None) -> LLMError:
     # An SDK reads the body of a refusal before it hands out the head.
     if call is None or "complete message body" in str(error):
         return Fault.CUT.error(_first_errno(chain))
+    if proxy is not None and names & {"ConnectError", "ProxyError"}:
+        return _explain_proxy(proxy, "ProxyError" in names, chain)
     if names & {"ConnectError", "ProxyError", "UnsupportedProtocol"}:
         return explain_connect(*chain)
     if "RemoteProtocolError" in names and "disconnected" not in str(error):
@@ -179,6 +190,25 @@ def explain_connect(*chain: BaseException) -> ConnectionFailedError:
             case ConnectionRefusedError():
                 return Fault.REFUSED.error()
     return Fault.UNREACHABLE.error(_first_errno(chain))
+
+
+def _explain_proxy(
+    proxy: Proxy, answered: bool, chain: list[BaseException]
+) -> ConnectionFailedError:
+    look = f"look at '{proxy.variable}'"
+    if answered:
+        # It says so with a status of HTTP, or in the words of SOCKS.
+        status = STATUS.match(str(chain[0]))
+        return Fault.TUNNEL.error(f"{status[0]} ({look})" if status else look)
+    if any(isinstance(link, ssl.SSLError) for link in chain):
+        # It may have been spoken with either.
+        failure = explain_connect(*chain)
+        if failure.message == Fault.TLS.value and proxy.url.startswith("https:"):
+            failure = Fault.TLS.error(f"or of '{proxy.variable}'")
+        return failure
+    nameless = any(isinstance(link, socket.gaierror) for link in chain)
+    reason = "its name was not found" if nameless else _first_errno(chain)
+    return Fault.PROXY.error(f"{reason} ({look})" if reason else look)
 
 
 def errno_of(error: BaseException) -> str:

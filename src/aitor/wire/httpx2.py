@@ -22,6 +22,7 @@ from aitor.wire.failures import (
     explain,
     unsendable_header,
 )
+from aitor.wire.proxies import Proxy
 
 __all__ = ("Httpx2Wire", "StreamedResponse", "first_values", "stays_open")
 
@@ -30,14 +31,14 @@ class Httpx2Wire:
     """
     A connection pool of httpx2.
 
-    Certificates are the system's, or those that `SSL_CERT_FILE` names; proxies come
-    from the usual environment variables, both read once. On trio a call that is
-    cancelled in the middle of a TLS handshake leaves its socket to the garbage
+    Certificates are the system's, or those that `SSL_CERT_FILE` names. On trio a call
+    that is cancelled in the middle of a TLS handshake leaves its socket to the garbage
     collector, as httpcore2 2.16 does.
 
     Args:
         settings: What the pool needs to know.
         transport: What to send with instead of a pool of its own.
+        proxy: What its own pool goes through; no other is looked for.
 
     Raises:
         ConfigurationError: A header cannot be sent.
@@ -47,21 +48,28 @@ class Httpx2Wire:
         self,
         settings: WireSettings,
         transport: httpx2.AsyncBaseTransport | None = None,
+        *,
+        proxy: Proxy | None = None,
     ) -> None:
         max_idle = settings.max_idle if settings.keep_alive else 0
         self._kept = KeptConnections(max_idle)
         self._base_url = settings.base_url
         self.stale = False
         """Whether a kept connection was lost unread; see `Wire`."""
-        try:
-            self._client = httpx2.AsyncClient(
-                # Answers are short, streams come without a compressor's delay.
-                headers={"accept-encoding": "identity", **settings.headers},
+        self._proxy = proxy
+        if transport is None:
+            transport = httpx2.AsyncHTTPTransport(
                 limits=httpx2.Limits(
                     max_connections=settings.max_connections,
                     max_keepalive_connections=max_idle,
                     keepalive_expiry=settings.idle_seconds,
                 ),
+                proxy=None if proxy is None else proxy.url,
+            )
+        try:
+            self._client = httpx2.AsyncClient(
+                # Answers are short, streams come without a compressor's delay.
+                headers={"accept-encoding": "identity", **settings.headers},
                 # All other limits are the actor's, which cancels the call.
                 timeout=httpx2.Timeout(None, connect=settings.connect_timeout),
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
@@ -95,7 +103,7 @@ class Httpx2Wire:
             )
             answer = await self._client.send(request, stream=True)
         except Exception as error:  # noqa: BLE001  # all are told in our words
-            failure = explain(error, call)
+            failure = explain(error, call, self._proxy)
             self.stale |= isinstance(failure, ConnectionFailedError) and failure.unused
         else:
             return StreamedResponse(answer, self._kept)

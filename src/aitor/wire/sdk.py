@@ -28,6 +28,7 @@ from aitor.errors import ConfigurationError, LLMError
 from aitor.wire.base import Response, WholeResponse
 from aitor.wire.failures import Call, KeptConnections, explain
 from aitor.wire.httpx2 import StreamedResponse, first_values, stays_open
+from aitor.wire.proxies import Proxy
 
 __all__ = ("SDKWire",)
 
@@ -40,6 +41,7 @@ class SDKWire:
 
     Args:
         client: An asynchronous client of `openai` or `anthropic`, of any cloud.
+        proxy: What it goes through, where that is known.
 
     Raises:
         ConfigurationError: It is no such client.
@@ -48,7 +50,7 @@ class SDKWire:
     stale = False
     """Never: there is no other client; see `Wire`."""
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, proxy: Proxy | None = None) -> None:
         # The synchronous clients have the same `post`; only these have this too.
         if not (hasattr(client, "post") and hasattr(client, "__aenter__")):
             raise ConfigurationError(
@@ -56,6 +58,7 @@ class SDKWire:
                 "client of openai or anthropic, such as AsyncOpenAI"
             )
         self._client = client
+        self._proxy = proxy
         self._kept = KeptConnections()
 
     @asynccontextmanager
@@ -89,7 +92,7 @@ class SDKWire:
                 stream=True,
             )
         except Exception as error:  # noqa: BLE001  # all are told in our words
-            outcome = _outcome(error, call, self._kept)
+            outcome = _outcome(error, call, self._kept, self._proxy)
         else:
             return StreamedResponse(answer, self._kept)
         # Outside the handler, so that the original is not its context.
@@ -102,7 +105,7 @@ class SDKWire:
 
 
 def _outcome(
-    error: Any, call: Call, connections: KeptConnections
+    error: Any, call: Call, connections: KeptConnections, proxy: Proxy | None
 ) -> WholeResponse | LLMError:
     names = {kind.__name__ for kind in type(error).__mro__}
     if "APIStatusError" in names:
@@ -114,5 +117,5 @@ def _outcome(
         )
     if "APIConnectionError" in names and isinstance(error.__cause__, Exception):
         # The SDK's own says less than what it was raised from.
-        return explain(error.__cause__, call)
-    return explain(error, call)
+        return explain(error.__cause__, call, proxy)
+    return explain(error, call, proxy)
