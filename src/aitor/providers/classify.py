@@ -193,6 +193,9 @@ SENTENCES: dict[Kind, str] = {
     MalformedAnswerError: "a redirect came instead of an answer: see 'base_url'",
 }
 
+NO_PATH = ((ModelNotFoundError, 404), (ModelNotFoundError, 405))
+"""What a wrong path looks like, unless the body tells of a model."""
+
 NUMBERED = frozenset({RateLimitError, ContextLengthError, UnsupportedParameterError})
 """Kinds whose messages count tokens, so that their long numbers are worth keeping."""
 
@@ -323,6 +326,11 @@ class Refusal:
 
     def _text(self, code: str | None) -> str:
         said = SENTENCES[self.kind].format(parameter=self.parameter)
+        told_by = (self.kind, self.status)
+        if told_by == (AuthenticationError, 407):
+            said = "the proxy refused to pass it on: see the proxy variables"
+        if told_by in NO_PATH and _tells_of_no_model(self.fault):
+            said = "the path was not found: see 'base_url'"
         if self.overloaded and self.kind is RateLimitError:
             said = "model_overloaded: " + said
         text = f"{said} ({self.status}{f' {code}' if code else ''})"
@@ -330,6 +338,13 @@ class Refusal:
             if told := repeatable(message, numbers=self.kind in NUMBERED):
                 return f"{text}: {told}"
         return text
+
+
+def _tells_of_no_model(fault: Fault) -> bool:
+    """Return whether it is what any server says of a path that it does not have."""
+    return all(word.lower() in VAGUE for word in fault.words) and not any(
+        "model" in message or "deployment" in message for message in fault.heard
+    )
 
 
 def _request_id(headers: Mapping[str, str], fault: Fault) -> str | None:
