@@ -15,6 +15,7 @@ SETTINGS = "tests/providers/test_settings.py"
 OPENAI = "tests/providers/test_openai.py"
 ANTHROPIC = "tests/providers/test_anthropic.py"
 USAGE = "tests/providers/test_usage.py"
+NUMBERS = "tests/providers/test_numbers.py"
 GUARDS = "tests/providers/test_guards.py"
 
 PROVIDERS = (
@@ -373,6 +374,14 @@ PROVIDERS = (
         "if False:",
         "A header that cannot be sent is told where it is set.",
         ADDRESSES,
+    ),
+    Mutation(
+        "true-is-a-number",
+        "providers/settings.py",
+        "if isinstance(value, bool):",
+        "if False:",
+        "A truth in the settings is not taken for the number 1.",
+        NUMBERS,
     ),
     Mutation(
         "more-workers-than-connections",

@@ -17,7 +17,7 @@ from aitor.config.defaults import complete, key_origin
 from aitor.config.environment import look_up
 from aitor.config.kinds import find_class
 from aitor.errors import ConfigurationError
-from aitor.providers.settings import LimitSettings, Settings, load
+from aitor.providers.settings import Amount, LimitSettings, Number, Settings, load
 
 __all__ = ("read_tables",)
 
@@ -32,7 +32,7 @@ BITS = 63
 UNSET = object()
 """Instead of a variable's value: leaves its key out, so that it is told once."""
 
-Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Weight = Annotated[Number, Field(gt=0)]
 
 
 class _General(Settings):
@@ -40,8 +40,8 @@ class _General(Settings):
 
     failover: Annotated[list[str], Field(min_length=1)] | None = None
     backend: Literal["asyncio", "trio"] = "asyncio"
-    drain_timeout: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 30.0
-    retry_ratio: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.2
+    drain_timeout: Amount = 30.0
+    retry_ratio: Amount = 0.2
     tenants: Mapping[str, Weight] = Field(default_factory=dict)
     # Checked table by table; named here so that a misspelt one is recognised.
     providers: Any = None

@@ -6,7 +6,7 @@ It costs a few microseconds a call, so what a program measures with it is the pr
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from typing import Annotated, Any
+from typing import Any
 
 import anyio
 from pydantic import ConfigDict, Field, field_validator
@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, field_validator
 from aitor.messages import Answer, Request, Usage
 from aitor.providers.base import CHARACTERS_A_TOKEN, Progress, Provider, guess_tokens
 from aitor.providers.dialect import text_in
-from aitor.providers.settings import Count, ProviderSettings
+from aitor.providers.settings import Amount, Count, ProviderSettings
 
 __all__ = ("MockProvider", "MockSettings")
 
@@ -48,7 +48,7 @@ class MockSettings(ProviderSettings):
     responses: Mapping[str, Any] = Field(default_factory=dict, repr=False)
     default_response: str = Field("I understand.", repr=False)
     usage: Usage | None = None
-    delay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    delay: Amount = 0.0
     script: Sequence[str | Exception] = Field((), repr=False)
     fail: Exception | None = None
     record: bool = False

@@ -19,6 +19,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    TypeAdapter,
     ValidationError,
     field_validator,
     model_validator,
@@ -29,10 +30,12 @@ from aitor.wire.address import FRAMING, NAME, Address
 
 __all__ = (
     "OUTPUT_LIMITS",
+    "Amount",
     "BreakerSettings",
     "Count",
     "HTTPSettings",
     "HeaderValue",
+    "Number",
     "ProviderSettings",
     "Settings",
     "answering",
@@ -51,6 +54,7 @@ def _no_truth(value: Any) -> Any:
 
 Count = Annotated[int, Field(ge=1), BeforeValidator(_no_truth)]
 Number = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_no_truth)]
+Amount = Annotated[Number, Field(ge=0)]
 Seconds = Annotated[Number, Field(gt=0)]
 PerMinute = Annotated[Number, Field(gt=0)]
 
@@ -61,6 +65,7 @@ def _sendable(text: str, whose: str = "") -> str:
     return text
 
 
+COUNT: TypeAdapter[int] = TypeAdapter(Count)
 HeaderValue = Annotated[str, AfterValidator(_sendable)]
 
 
@@ -105,7 +110,7 @@ class LimitSettings(Settings):
     tokens_per_minute: PerMinute | None = None
     input_tokens_per_minute: PerMinute | None = None
     output_tokens_per_minute: PerMinute | None = None
-    burst: Annotated[float, Field(gt=0, le=0.5)] = 0.01
+    burst: Annotated[Number, Field(gt=0, le=0.5)] = 0.01
 
 
 class ProviderSettings(LimitSettings):
@@ -135,13 +140,13 @@ class ProviderSettings(LimitSettings):
     limits: str | None = None
     workers: Count = 64
     queue_size: Count = 1_000
-    max_queue_wait: Annotated[float, Field(ge=0)] = 1.0
+    max_queue_wait: Annotated[float, Field(ge=0), BeforeValidator(_no_truth)] = 1.0
     timeout: Seconds = 60.0
     first_token_timeout: Seconds | None = None
     idle_timeout: Seconds | None = None
-    max_retries: Annotated[int, Field(ge=0)] = 3
-    retry_delay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
-    backoff_factor: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 2.0
+    max_retries: Annotated[int, Field(ge=0), BeforeValidator(_no_truth)] = 3
+    retry_delay: Amount = 1.0
+    backoff_factor: Annotated[Number, Field(ge=1)] = 2.0
     max_retry_delay: Seconds = 60.0
     max_retry_after: Seconds = 3_600.0
     breaker: BreakerSettings = BreakerSettings()
@@ -211,11 +216,15 @@ class HTTPSettings(ProviderSettings):
     @model_validator(mode="before")
     @classmethod
     def _no_more_workers_than_connections(cls, values: Any) -> Any:
-        most = values.get("connection_pool_maxsize")
-        if isinstance(most, int) and "workers" not in values:
-            usual = cls.model_fields["workers"].default
-            return {**values, "workers": min(most, usual)}
-        return values
+        if "workers" in values or values.get("connection_pool_maxsize") is None:
+            return values
+        try:
+            most = COUNT.validate_python(values["connection_pool_maxsize"])
+        except ValidationError:
+            # Told where it was set.
+            return values
+        usual = cls.model_fields["workers"].default
+        return {**values, "workers": min(most, usual)}
 
     @model_validator(mode="after")
     def _connections_for_workers(self) -> "HTTPSettings":
