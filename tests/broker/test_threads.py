@@ -83,6 +83,12 @@ except BrokerClosedError as error:
     assert (ran.stdout, ran.stderr) == ("a closed broker cannot be opened again\n", "")
 
 
+def test_a_second_opening_leaves_the_first_as_it_is(broker: BlockingBroker) -> None:
+    with pytest.raises(RuntimeError, match="open already"):
+        broker.__enter__()
+    assert broker.submit("x").text == "one"
+
+
 def test_a_stream_ends_with_its_broker(broker: BlockingBroker) -> None:
     results = broker.map(["a", "b", "c"])
     abandoned = broker.map(["a", "b", "c"])

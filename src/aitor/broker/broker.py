@@ -413,6 +413,8 @@ class Broker:
     async def __aenter__(self) -> Self:
         if self._closed:
             raise BrokerClosedError("a closed broker cannot be opened again")
+        if self._tasks is not None:
+            raise RuntimeError("the broker is open already")
         self._stack = AsyncExitStack()
         self._tasks = await self._stack.enter_async_context(create_task_group())
         self._portal = await self._stack.enter_async_context(BlockingPortal())
