@@ -52,6 +52,10 @@ class Broker:
     """
     Sends requests to providers as fast as they allow, and no faster.
 
+    One that is used without being opened may serve several runs of an event loop, one
+    after the other, on asyncio. On trio each run has a clock of its own, by which the
+    limits, pauses and circuits of an earlier run mean nothing: make a broker for each.
+
     Args:
         providers: By name, or a sequence of them that go by their kind.
         failover: Names in the order in which providers are asked; by default the
