@@ -242,8 +242,10 @@ class HastyServer:
                     if self.then is None:
                         self._over.wait()
                         return
-                    while not _is_whole(data):
-                        data += connection.recv(1_000_000)
+                    head, _, body = data.partition(b"\r\n\r\n")
+                    rest = int(head.rpartition(b":")[2]) - len(body)
+                    while rest and (more := connection.recv(min(rest, 1_000_000))):
+                        rest -= len(more)
                     connection.sendall(self.then)
 
 
