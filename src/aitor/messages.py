@@ -75,11 +75,26 @@ class Request:
         if isinstance(prompt, str):
             return cls(({"role": "user", "content": prompt},), model, parameters or {})
         if isinstance(prompt, Request):
+            prompt.check()
             if model is None and not parameters:
                 return prompt
             merged = {**prompt.parameters, **(parameters or {})}
             return cls(prompt.messages, model or prompt.model, merged)
         return cls(_checked(prompt), model, parameters or {})
+
+    def check(self) -> None:
+        """
+        Check what no type checker has seen.
+
+        Raises:
+            BadRequestError: If the model is no name, or the parameters no mapping.
+        """
+        if self.model is not None and not isinstance(self.model, str):
+            kind = type(self.model).__name__
+            raise BadRequestError(f"a request's 'model' is to be a name, not {kind}")
+        if not isinstance(self.parameters, Mapping):
+            kind = type(self.parameters).__name__
+            raise BadRequestError(f"'parameters' are to be a mapping, not {kind}")
 
     def fingerprint(self, **also: Any) -> str:
         """

@@ -3,13 +3,14 @@
 import gc
 import weakref
 from collections.abc import Iterator
+from functools import partial
 
 import anyio
 import pytest
 
 from aitor.broker.broker import Broker
 from aitor.broker.limit import Limit
-from aitor.errors import ServerError
+from aitor.errors import DeadlineExceededError, ServerError
 from aitor.messages import Reply
 from aitor.providers.settings import LimitSettings
 from aitor.testing.scripted import ScriptedProvider, Slow, Step
@@ -75,3 +76,24 @@ async def test_nothing_is_left_of_those_that_were_replaced() -> None:
         await anyio.sleep(1.0)
         assert sum(one() is not None for one in gone) == 1
         assert len(limit._sharers) <= 2
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_by_another_clock_limits_and_circuits_begin_anew(*, shared: bool) -> None:
+    """Each run of trio has a clock of its own, that begins anywhere."""
+    limit = LimitSettings(requests_per_minute=1)
+    settings = {"limits": "one"} if shared else {"requests_per_minute": 1}
+    provider = ScriptedProvider("ok", **settings)
+    broker = Broker([provider], limits={"one": Limit("one", limit)})
+
+    async def ask() -> None:
+        with anyio.fail_after(5.0):
+            await broker.submit("x")
+
+    for _ in range(6):
+        anyio.run(ask, backend="trio")
+    anyio.run(ask)
+    assert not provider.closed
+    with pytest.raises(DeadlineExceededError):
+        # One clock holds for all of asyncio's.
+        anyio.run(partial(broker.submit, "x", timeout=1.0))

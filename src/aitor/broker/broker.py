@@ -30,6 +30,7 @@ from aitor.broker.envelope import Envelope
 from aitor.broker.ledger import Ledger
 from aitor.broker.limit import Limit
 from aitor.broker.mapping import Map
+from aitor.broker.native import clock_of_its_own
 from aitor.broker.roster import Roster, by_name
 from aitor.broker.route import Model, Route
 from aitor.broker.statistics import Statistics
@@ -53,8 +54,8 @@ class Broker:
     Sends requests to providers as fast as they allow, and no faster.
 
     One that is used without being opened may serve several runs of an event loop, one
-    after the other, on asyncio. On trio each run has a clock of its own, by which the
-    limits, pauses and circuits of an earlier run mean nothing: make a broker for each.
+    after the other. On trio each run has a clock of its own, so there limits, pauses
+    and circuits begin anew; on asyncio they hold from one run to the next.
 
     Args:
         providers: By name, or a sequence of them that go by their kind.
@@ -99,6 +100,11 @@ class Broker:
         for name, provider in named.items():
             self.add_provider(name, provider)
         self.set_failover(failover or list(named))
+        if not isinstance(drain_timeout, int | float) or not drain_timeout >= 0.0:
+            raise ConfigurationError(
+                f"'drain_timeout' must be a number of at least 0, "
+                f"not {drain_timeout!r:.80}"
+            )
         self._drain_timeout = drain_timeout
         self._count = itertools.count()
         self._delivery = Delivery(
@@ -107,6 +113,7 @@ class Broker:
             self._emit if self._listeners else None,
         )
         self._closed = False
+        self._run: object | None = UNKNOWN
         self._stack: AsyncExitStack | None = None
         self._tasks: TaskGroup | None = None
         self._portal: BlockingPortal | None = None
@@ -195,7 +202,7 @@ class Broker:
         Raises:
             LLMError: Of the class that says why there is no answer, with every
                 attempt made.
-            ValueError: *timeout* is not a number.
+            ValueError: An argument is not what it has to be.
         """
         if self._roster.unused:
             await self._close_unused()
@@ -306,6 +313,12 @@ class Broker:
             An asynchronous iterator of `MapResult`. Leave it early by way of
             `async with`, so that what still runs is cancelled at once.
         """
+        if isinstance(prompts, str | bytes | Mapping):
+            raise TypeError(
+                f"map() takes a stream of prompts, and not one: {type(prompts)}"
+            )
+        if "patient" in arguments:
+            raise TypeError("map() takes no 'patient': it always is")
         opened = partial(self._opened, "map")
         opened()
         if max_in_flight is None:
@@ -327,10 +340,17 @@ class Broker:
     ) -> Envelope:
         if self._closed:
             raise BrokerClosedError("the broker is closed")
+        if self._tasks is None:
+            self._check_run()
+        if not isinstance(priority, int) or not -MOST_URGENT <= priority <= MOST_URGENT:
+            raise ValueError(
+                f"'priority' must be a whole number from -{MOST_URGENT:,} to "
+                f"{MOST_URGENT:,}, not {priority!r:.80}"
+            )
+        if tenant is not None and not isinstance(tenant, str):
+            raise ValueError(f"'tenant' must be a name, not {tenant!r:.80}")
         now = anyio.current_time()
-        deadline = math.inf if timeout is None else now + timeout
-        if math.isnan(deadline):
-            raise ValueError(f"'timeout' must be a number of seconds, not {timeout}")
+        deadline = math.inf if timeout is None else _deadline(now, timeout)
         return Envelope(
             request,
             arrived=now,
@@ -340,6 +360,16 @@ class Broker:
             patient=patient,
             sequence=next(self._count),
         )
+
+    def _check_run(self) -> None:
+        # What was learned by another clock means nothing by this one: who waits would
+        # wait for days. One that was opened is closed before its run ends.
+        run = clock_of_its_own()
+        if self._run is not run and self._run is not UNKNOWN:
+            for name, actor in list(self._actors.items()):
+                actor.limit.renew()
+                self.add_provider(name, actor.provider)
+        self._run = run
 
     def _actor(self, name: str, provider: Provider) -> Actor:
         limits = self._limits
@@ -498,5 +528,28 @@ class Broker:
         )
 
 
+UNKNOWN = object()
+"""The run of the event loop before there was any."""
+
+MOST_URGENT = 1_000_000
+"""The highest priority; what is beyond it could not be weighed against waiting."""
+
+
 def _first(model: Model) -> str | None:
-    return model if isinstance(model, str) else None
+    if model is None or isinstance(model, str):
+        return model
+    if isinstance(model, Mapping):
+        return None
+    raise ValueError(
+        f"'model' must be a name, or names by provider, not {type(model).__name__}"
+    )
+
+
+def _deadline(now: float, timeout: float) -> float:
+    try:
+        deadline = now + timeout
+    except (TypeError, OverflowError):
+        deadline = math.nan
+    if math.isnan(deadline):
+        raise ValueError(f"'timeout' must be a number of seconds, not {timeout!r:.80}")
+    return deadline

@@ -12,7 +12,7 @@ from types import MethodType
 import anyio
 
 from aitor.broker.envelope import Call
-from aitor.broker.native import was_cancelled
+from aitor.broker.native import is_stray
 from aitor.errors import (
     AttemptTimeoutError,
     BrokerClosedError,
@@ -102,13 +102,11 @@ def _error_of(call: Call, caught: BaseException) -> LLMError | None:
             f"the provider refused by itself ({type(caught).__name__})",
             retry_after=caught.retry_after,
         )
-    if not isinstance(caught, Exception):
-        # Something that the provider awaited may have been cancelled, and not the
-        # caller: that is a fault like any other.
-        cancelled = isinstance(caught, anyio.get_cancelled_exc_class())
-        if not cancelled or was_cancelled():
-            return None
-    return call.actor.crashed(call, caught)
+    # Something that the provider awaited may have been cancelled, and not the caller:
+    # that is a fault like any other.
+    if isinstance(caught, Exception) or is_stray(caught):
+        return call.actor.crashed(call, caught)
+    return None
 
 
 def _first_limit(call: Call) -> float:

@@ -35,8 +35,16 @@ class Limit:
     """
 
     def __init__(self, name: str, settings: LimitSettings | None = None) -> None:
-        settings = settings or LimitSettings()
         self.name = name
+        self._settings = settings or LimitSettings()
+        self.renew()
+        # Weakly, and never taken out: who is known to no broker and to no request
+        # any more has nothing to start.
+        self._sharers: list[ref[Sharer]] = []
+
+    def renew(self) -> None:
+        """Begin anew, with nothing used and nobody waiting: by another clock."""
+        settings = self._settings
         self.bucket = TokenBucket(
             requests_per_minute=settings.requests_per_minute,
             tokens_per_minute=settings.tokens_per_minute,
@@ -44,9 +52,6 @@ class Limit:
             output_tokens_per_minute=settings.output_tokens_per_minute,
             burst=settings.burst,
         )
-        # Weakly, and never taken out: who is known to no broker and to no request
-        # any more has nothing to start.
-        self._sharers: list[ref[Sharer]] = []
         self._line: dict[Sharer, None] = {}  # who waits for a turn, in order
 
     def join(self, sharer: Sharer) -> None:

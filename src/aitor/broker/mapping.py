@@ -25,6 +25,7 @@ from typing import Final, Self, TypeAlias
 import anyio
 from anyio.abc import TaskGroup
 
+from aitor.broker.native import is_stray
 from aitor.errors import LLMError
 from aitor.messages import Prompt, Reply
 
@@ -71,8 +72,8 @@ class Map:
         *,
         ordered: bool,
     ) -> None:
-        if places < 1:
-            raise ValueError(f"'max_in_flight' must be at least 1, not {places}")
+        if not isinstance(places, int) or places < 1:
+            raise ValueError(f"'max_in_flight' must be at least 1, not {places!r:.80}")
         self._flow = _Flow(source, submit, places, ordered=ordered)
         self._tasks = tasks
         self._thread = threading.get_ident()
@@ -113,8 +114,10 @@ class Map:
     def __del__(self) -> None:
         # A loop left by `break` drops its iterator, and nobody wants the rest. The
         # garbage collector of another thread must not touch this one's tasks.
-        flow = self._flow
-        if flow.started and not flow.ended and threading.get_ident() == self._thread:
+        flow = getattr(self, "_flow", None)  # None if its making failed
+        if flow is None or not flow.started or flow.ended:
+            return
+        if threading.get_ident() == self._thread:
             flow.cancel()
 
 
@@ -243,8 +246,10 @@ class _Flow:
                 prompt = await self._read()
             except StopAsyncIteration:
                 pass
-            except Exception as error:  # noqa: BLE001  # the source's, for the consumer
-                self._failure = self._failure or error
+            except BaseException as error:
+                self._failure = self._failure or _for_the_consumer(error)
+                if self._failure is None:
+                    raise
             self._exhausted = prompt is NOTHING
         index, self._index = self._index, self._index + 1
         return index, prompt
@@ -266,6 +271,15 @@ class _Flow:
         if self._changed is not None:
             self._changed.set()
             self._changed = None
+
+
+def _for_the_consumer(error: BaseException) -> Exception | None:
+    """Return what a source's *error* is told as; None if its reader was cancelled."""
+    if isinstance(error, Exception):
+        return error
+    if is_stray(error):
+        return RuntimeError("something that the source waited for was cancelled")
+    return None
 
 
 class _Nothing:

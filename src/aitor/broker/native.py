@@ -14,7 +14,7 @@ from typing import Any, Protocol, cast
 import anyio
 from anyio.lowlevel import current_token
 
-__all__ = ("Wakeup", "wakeup", "was_cancelled")
+__all__ = ("Wakeup", "clock_of_its_own", "is_stray", "wakeup")
 
 
 class Wakeup(Protocol):
@@ -56,14 +56,27 @@ class _Event:
         return self._event.wait().__await__()
 
 
-def was_cancelled() -> bool:
+def is_stray(error: BaseException) -> bool:
     """
-    Whether the running task was cancelled; to be asked where a cancellation arrived.
+    Whether *error* is a cancellation, and nobody has cancelled the running task.
 
-    False where nobody did so: on asyncio, whoever awaits a task that somebody else
-    has cancelled gets the same exception as if it were cancelled itself.
+    On asyncio, whoever awaits a task that somebody else has cancelled gets the same
+    exception as if it were cancelled itself.
     """
+    if not isinstance(error, anyio.get_cancelled_exc_class()):
+        return False
     if not hasattr(current_token().native_token, "create_future"):
-        return True  # Trio's cannot be raised but by a scope that was cancelled.
+        return False  # Trio's cannot be raised but by a scope that was cancelled.
     task = sys.modules["asyncio"].current_task()
-    return task is None or task.cancelling() > 0
+    return task is not None and task.cancelling() == 0
+
+
+def clock_of_its_own() -> object | None:
+    """
+    Return what tells this run of the event loop from others that have another clock.
+
+    None where all runs go by one clock, as on asyncio. Trio's begins anew in each run,
+    at a random time.
+    """
+    token = current_token().native_token
+    return None if hasattr(token, "create_future") else token

@@ -109,7 +109,7 @@ def by_name(
     if isinstance(providers, Mapping):
         named = dict(providers)
     else:
-        named = {provider.kind: provider for provider in providers}
+        named = {getattr(one, "kind", "?"): one for one in providers}
         if len(named) < len(providers):
             raise ConfigurationError(
                 "two providers of one kind need names: give a mapping of names "
@@ -117,4 +117,10 @@ def by_name(
             )
     if not named:
         raise ConfigurationError("a broker needs at least one provider")
+    for name, provider in named.items():
+        if not isinstance(provider, Provider):
+            raise ConfigurationError(
+                f"provider {name!r} is to be an instance of Provider, "
+                f"not {provider!r:.80}"
+            )
     return named

@@ -18,6 +18,7 @@ from aitor.broker.envelope import Envelope
 from aitor.broker.policy import POLICIES, Step
 from aitor.errors import (
     AttemptTimeoutError,
+    BadRequestError,
     LLMError,
     RateLimitError,
     UnsupportedParameterError,
@@ -256,6 +257,11 @@ def _addressed(request: Request, actor: Actor, model: Model, *, first: bool) -> 
         named = None
     else:
         named = model.get(actor.name)
+        if named is not None and not isinstance(named, str):
+            raise BadRequestError(
+                f"'model' names models by provider: for {actor.name!r} it is to be a "
+                f"name, not {type(named).__name__}"
+            )
     if named == request.model:
         return request
     return Request(request.messages, named, request.parameters)

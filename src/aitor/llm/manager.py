@@ -40,8 +40,8 @@ class LLMManager:
     the failover sequence, those after it are asked when it fails; if not, it is asked
     alone. An error that is the request's own fault never moves on.
 
-    One manager may serve several runs of an event loop, one after the other, on
-    asyncio; on trio make one for each, since each run has a clock of its own.
+    One manager may serve several runs of an event loop, one after the other. On trio
+    limits begin anew in each, since each run has a clock of its own.
 
     Args:
         options: As for `Broker`: `limits`, `tenants`, `cache`, `listeners`, ….
