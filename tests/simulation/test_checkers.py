@@ -21,6 +21,8 @@ from aitor.testing.simulator.history import (
     Leapt,
     Line,
     Paused,
+    Replaced,
+    Rest,
     Sent,
     Settled,
     Startable,
@@ -42,8 +44,22 @@ def submitted(
     patient: bool = False,
     only: str | None = None,
     recovery: bool = False,
+    question: int | None = None,
+    sequence: tuple[str, ...] = (),
 ) -> Submitted:
-    return Submitted(time, number, how, deadline, 0, tenant, patient, only, recovery)
+    return Submitted(
+        time,
+        number,
+        how,
+        deadline,
+        0,
+        tenant,
+        patient,
+        only,
+        recovery,
+        question,
+        sequence,
+    )
 
 
 def finished(time: float, number: int, *attempts: Outcome, held: int = 0) -> Finished:
@@ -86,7 +102,11 @@ def history(*lines: Line, end: list[Line] = END) -> History:
     )
     limit = LimitSettings(requests_per_minute=8, tokens_per_minute=1_000, burst=0.5)
     return History(
-        {"a": settings}, {"limit": limit}, {"a": "limit"}, lines=[*lines, *end]
+        {"a": settings, "b": settings, "b.2": settings},
+        {"limit": limit},
+        {"a": "limit", "b": "limit", "b.2": "limit"},
+        calm=5_000.0,
+        lines=[*lines, *end],
     )
 
 
@@ -135,6 +155,46 @@ def test_an_honest_circuit_breaks_nothing() -> None:
     )
 
 
+def unpaid(time: float, number: int) -> Finished:
+    return finished(time, number, SERVER)._replace(unpaid=True)
+
+
+def test_the_budget_may_fail_who_has_asked_all_that_are_well() -> None:
+    assert not broken(
+        *OPENED,
+        submitted(3.0, 2, sequence=("b", "a")),
+        Sent(3.0, "b", 2, 1),
+        Ended(3.5, "b", 2, 1, SERVER, None),
+        unpaid(3.5, 2)._replace(attempts=(("b", SERVER),)),
+    )
+
+
+def test_who_waited_for_the_answer_of_another_has_its_answer_and_its_errors() -> None:
+    assert not broken(
+        submitted(0.0, 1, question=7),
+        submitted(0.0, 2, question=7),
+        *call(0.0, 1.0, 1),
+        finished(1.0, 1, ANSWER)._replace(text="q7"),
+        finished(1.0, 2)._replace(outcome=ANSWER, text="q7"),
+        submitted(2.0, 3, question=8),
+        submitted(2.0, 4, question=8),
+        *call(2.0, 3.0, 3, Outcome.CRASH)[:-1],
+        Judged(3.0, "a", 0, 0, Verdict.FAILURE),
+        finished(3.0, 3, Outcome.CRASH),
+        finished(3.0, 4, Outcome.CRASH),
+    )
+
+
+def test_who_takes_a_place_has_the_name_of_who_had_it() -> None:
+    assert not broken(
+        submitted(0.0, 1),
+        Replaced(0.0, "b.2"),
+        Sent(0.0, "b.2", 1, 1),
+        Ended(1.0, "b.2", 1, 1, ANSWER, None),
+        finished(1.0, 1, ANSWER)._replace(attempts=(("b", ANSWER),)),
+    )
+
+
 FORGED: list[tuple[int, list[Line]]] = [
     (1, [submitted(0.0, 1)]),
     (1, [submitted(0.0, 1), finished(1.0, 1), finished(2.0, 1)]),
@@ -159,7 +219,15 @@ FORGED: list[tuple[int, list[Line]]] = [
         3,
         [submitted(0.0, 1, deadline=1.0), Leapt(3.0, 0.5), finished(3.1, 1)],
     ),
+    (4, [submitted(0.0, 1), submitted(6_000.0, 2), finished(6_000.0, 1)]),
+    (5, [Rest(1.0, 1, 0, 0.0, 0, 0)]),
+    (5, [Rest(1.0, 0, 0, 0.0, 0, 1)]),
     (6, [submitted(0.0, 1), Finished(1.0, 1, None, "KeyError()")]),
+    (7, [*OPENED, submitted(3.0, 2), unpaid(3.0, 2)]),
+    (
+        7,
+        [submitted(3.0, 2), Replaced(3.5, "b.2"), Sent(3.6, "a", 2, 1), unpaid(4.0, 2)],
+    ),
     (8, [submitted(0.0, 1), Finished(1.0, 1, Outcome.CRASH)]),
     (9, [Depth(0.0, "a", 4)]),
     (10, [Sent(0.0, "a", number, number) for number in range(3)]),
@@ -177,6 +245,18 @@ FORGED: list[tuple[int, list[Line]]] = [
     (16, [line for number in range(9) for line in call(7.0 * number, 60.0, number)]),
     (16, [Taken(0.0, "limit", 1, 1, 600, 0), Taken(60.0, "limit", 2, 1, 401, 0)]),
     (17, [Taken(0.1 * number, "limit", number, 1, 1, 1) for number in range(5)]),
+    (
+        17,
+        [
+            Taken(0.0, "limit", 1, 1, 9_000, 0),
+            Settled(1.0, "limit", 1, 1, 0, 0),
+            Taken(61.0, "limit", 2, 1, 900, 0),
+            Settled(61.0, "limit", 2, 1, 900, 0),
+            Taken(122.0, "limit", 3, 1, 900, 0),
+            Settled(122.0, "limit", 3, 1, 900, 0),
+            *(Taken(122.5, "limit", number, 1, 90, 0) for number in range(4, 9)),
+        ],
+    ),
     (17, [Taken(20.0 * number, "limit", number, 1, 300, 200) for number in range(2)]),
     (19, [Paused(0.0, "a", 5.0), *call(4.0, 5.0, 1)]),
     (
@@ -184,6 +264,7 @@ FORGED: list[tuple[int, list[Line]]] = [
         [Ended(0.0, "a", 1, 1, Outcome.RATE_LIMITED, 5.0), Admitted(4.0, "a", 0, 0)],
     ),
     (19, [Paused(0.0, "a", 9.0), Paused(1.0, "a", 2.0), *call(4.0, 5.0, 1)]),
+    (20, [submitted(5.0, 1), *call(4.0, 6.0, 1)]),
     (21, [Startable(1.0, "a", 7), Startable(2.0, "a", 7)]),
     (22, [Taken(0.0, "limit", 1, 1, 1, 1)]),
     (22, [Settled(0.0, "limit", 1, 1, 1, 1)]),

@@ -9,6 +9,7 @@ import pytest
 
 from aitor.broker.actor import Actor
 from aitor.broker.envelope import Call, State
+from aitor.broker.limit import Limit
 from aitor.broker.mailbox import Mailbox
 from aitor.laws.breaker import CircuitBreaker
 from aitor.laws.bucket import TokenBucket
@@ -124,6 +125,10 @@ def nobody_has_a_deadline(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Call, "ring_at", lambda *_: None)
 
 
+def nobody_leaves_the_line(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Limit, "leave_line", lambda *_: None)
+
+
 Mutation = Callable[[pytest.MonkeyPatch], Any]
 
 MUTATIONS: dict[Mutation, set[int]] = {
@@ -137,6 +142,7 @@ MUTATIONS: dict[Mutation, set[int]] = {
     the_last_to_come_goes_first: {12},
     who_leaves_keeps_the_place: {13},
     nobody_has_a_deadline: {21},
+    nobody_leaves_the_line: {5},
 }
 
 

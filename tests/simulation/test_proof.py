@@ -24,7 +24,7 @@ def test_a_seed_decides_also_how_many_requests_there_are() -> None:
 
 
 def test_what_a_seed_came_to_is_counted() -> None:
-    findings = Examination(requests=200)(4)
+    findings = Examination(requests=200)(7)
     assert findings.seeds == 1
     assert findings.lifecycles >= 200
     assert findings.attempts > 0

@@ -18,6 +18,7 @@ from aitor.testing.simulator.script import (
     Closing,
     Phase,
     Plan,
+    Replacement,
     Script,
     make_script,
 )
@@ -33,6 +34,7 @@ __all__ = (
     "History",
     "Phase",
     "Plan",
+    "Replacement",
     "RunawayError",
     "Script",
     "Violation",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from aitor.testing.simulator.examine import Examination
 from aitor.testing.simulator.proof import Proof
-from aitor.testing.simulator.script import KINDS
+from aitor.testing.simulator.script import WITHOUT
 
 __all__ = ("main",)
 
@@ -83,8 +83,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="*",
         default=(),
         metavar="KIND",
-        choices=(*KINDS, "close", "shared"),
-        help=f"leave faults out: {', '.join((*KINDS, 'close', 'shared'))}",
+        choices=WITHOUT,
+        help=f"what to leave out: {', '.join(WITHOUT)}",
     )
     return parser
 

@@ -9,6 +9,7 @@ one and the same time has an order.
 """
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias, TypeVar
@@ -32,6 +33,8 @@ __all__ = (
     "Line",
     "Paused",
     "Phased",
+    "Replaced",
+    "Rest",
     "Sent",
     "Settled",
     "Startable",
@@ -39,6 +42,7 @@ __all__ = (
     "Stuck",
     "Submitted",
     "Taken",
+    "name_of",
 )
 
 
@@ -56,6 +60,8 @@ class Submitted(NamedTuple):
         patient: Whether it waits for circuits to close.
         only: The one provider that may answer, None if any may.
         recovery: Whether everything is well again, so that it has to be answered.
+        question: Which of the prompts that are asked through a cache, None for its own.
+        sequence: The providers that may answer; empty for all.
     """
 
     time: float
@@ -67,6 +73,8 @@ class Submitted(NamedTuple):
     patient: bool
     only: str | None
     recovery: bool
+    question: int | None = None
+    sequence: tuple[str, ...] = ()
 
 
 class Finished(NamedTuple):
@@ -83,6 +91,7 @@ class Finished(NamedTuple):
         text: The answer's text.
         refused: Whether `submit_nowait` refused it.
         held: How many calls all mailboxes, doors and wires of the broker hold.
+        unpaid: Whether the retry budget allowed no further try.
     """
 
     time: float
@@ -94,6 +103,7 @@ class Finished(NamedTuple):
     text: str | None = None
     refused: bool = False
     held: int = 0
+    unpaid: bool = False
 
 
 class Depth(NamedTuple):
@@ -226,6 +236,34 @@ class Leapt(NamedTuple):
     since: float
 
 
+class Replaced(NamedTuple):
+    """*provider* took the place of who had its name until then."""
+
+    time: float
+    provider: str
+
+
+class Rest(NamedTuple):
+    """
+    What all providers hold, those that were replaced too, when nobody waits any more.
+
+    Args:
+        time: When.
+        waiting: Calls in mailboxes and at their doors.
+        running: Calls in flight.
+        reserved: What is taken of limits and workers, added up.
+        in_line: Who stands in line for a shared limit.
+        probing: Probes that are out.
+    """
+
+    time: float
+    waiting: int
+    running: int
+    reserved: float
+    in_line: int
+    probing: int
+
+
 class Closing(NamedTuple):
     """Somebody closes the broker."""
 
@@ -274,6 +312,8 @@ Line: TypeAlias = (
     | Startable
     | Phased
     | Leapt
+    | Replaced
+    | Rest
     | Closing
     | Closed
     | Stuck
@@ -289,10 +329,12 @@ class History:
     All lines of a run, and what the run was about.
 
     Args:
-        providers: Settings by provider.
+        providers: Settings by provider. Of those with one name the first goes by that
+            name, and the second of `a` is `a.2`: each has a mailbox of its own.
         limits: Settings by limit.
         limit_of: Name of each provider's limit.
         retry_ratio: The broker's.
+        calm: When the faults are over.
         lines: In order.
     """
 
@@ -300,6 +342,7 @@ class History:
     limits: dict[str, LimitSettings]
     limit_of: dict[str, str]
     retry_ratio: float = 0.2
+    calm: float = math.inf
     lines: list[Line] = field(default_factory=list)
 
     def of(self, kind: type[L]) -> Iterator[L]:
@@ -320,6 +363,11 @@ class History:
     def last(self, count: int = 30) -> str:
         """Return the last lines, for people."""
         return "\n".join(show(line) for line in self.lines[-count:])
+
+
+def name_of(provider: str) -> str:
+    """Return the name that *provider* has in the broker."""
+    return provider.partition(".")[0]
 
 
 def show(line: Line) -> str:

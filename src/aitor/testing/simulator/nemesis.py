@@ -75,6 +75,7 @@ class Nemesis:
 
     def __init__(self, phases: tuple[Phase, ...]) -> None:
         self._phases = phases
+        self._blind = [phase for phase in phases if phase.kind == "blind"]
 
     def fate(self, provider: str, now: float, latency: float, random: Random) -> Fate:
         """Decide about a call that begins at *provider* now."""
@@ -82,13 +83,30 @@ class Nemesis:
         for phase in self._phases:
             if (
                 phase.begin <= now < phase.end
-                and phase.provider in (None, provider)
+                and _has(phase, provider)
                 and random.random() < phase.chance
             ):
                 struck = _strike(phase, fate, now, random)
                 if struck is not fate:
                     fate = struck._replace(struck=(*fate.struck, phase.kind))
         return fate
+
+    def blindness(self, provider: str, now: float) -> float:
+        """Return of how many requests *provider*'s code raises as it looks at them."""
+        return max(
+            (
+                phase.chance
+                for phase in self._blind
+                if phase.begin <= now < phase.end and phase.provider == provider
+            ),
+            default=0.0,
+        )
+
+
+def _has(phase: Phase, provider: str) -> bool:
+    if phase.kind == "shaky":
+        return phase.provider != provider
+    return phase.provider in (None, provider)
 
 
 def _strike(phase: Phase, fate: Fate, now: float, random: Random) -> Fate:
@@ -106,7 +124,7 @@ def _strike(phase: Phase, fate: Fate, now: float, random: Random) -> Fate:
                 return fate
         case "headers":
             return fate._replace(headers=dict(random.choice(MAD_HEADERS)))
-        case "cancel_storm" | "flood" | "slow_consumer" | "leap":
+        case "cancel_storm" | "flood" | "slow_consumer" | "leap" | "blind":
             return fate
         case _:
             return fate._replace(error=_error(phase.kind, random))
@@ -120,7 +138,7 @@ def _error(kind: str, random: Random) -> Exception:
             return _throttled(random, random.choice((0.2, 1.0, 4.0)))
         case "mad_throttle":
             return _throttled(random, random.choice(MAD_WAITS))
-        case "errors":
+        case "errors" | "shaky":
             return random.choice((ServerError, OverloadedError, MalformedAnswerError))(
                 "sorry", status=random.choice((500, 502, 503))
             )

@@ -6,13 +6,20 @@ missing, and how many calls are held. It is the one module here that knows how a
 actor is made.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import anyio
 
 from aitor.broker.actor import Actor
 from aitor.events import CircuitChanged, Event, ProviderPaused
-from aitor.testing.simulator.history import Circuit, Depth, Line, Paused, Startable
+from aitor.testing.simulator.history import (
+    Circuit,
+    Depth,
+    Line,
+    Paused,
+    Rest,
+    Startable,
+)
 
 __all__ = ("Observer",)
 
@@ -27,30 +34,39 @@ class Observer:
 
     def __init__(self, tell: Callable[[Line], object]) -> None:
         self._tell = tell
-        self._actors: Sequence[Actor] = ()
+        self._actors: dict[Actor, str] = {}
         self._deepest: dict[str, int] = {}
+        self._speaks = ""
 
-    def watch(self, actors: Sequence[Actor]) -> None:
-        """Watch *actors* from now on."""
-        self._actors = actors
-        self._deepest = {actor.name: 0 for actor in actors}
+    def watch(self, actor: Actor, label: str) -> None:
+        """Watch *actor* from now on, which is called *label* in the history."""
+        self._actors[actor] = label
+        self._deepest[label] = 0
+        emit = actor._emit
+
+        # Events know the name only, which others may have had before.
+        def emit_as(event: Event) -> None:
+            self._speaks = label
+            emit(event)
+
+        actor._emit = emit_as
 
     def look_around(self, now: float) -> int:
         """Write down what stands out, and return how many calls are held."""
         held = 0
-        for actor in self._actors:
+        for actor, label in self._actors.items():
             mailbox = actor._mailbox
             held += len(actor._running)
             if queued := len(mailbox):
                 held += queued + mailbox.at_the_door
-                if queued > self._deepest[actor.name]:
-                    self._deepest[actor.name] = queued
-                    self._tell(Depth(now, actor.name, queued))
+                if queued > self._deepest[label]:
+                    self._deepest[label] = queued
+                    self._tell(Depth(now, label, queued))
                 if actor._free:
-                    self._look_at_head(actor, now)
+                    self._look_at_head(actor, label, now)
         return held
 
-    def _look_at_head(self, actor: Actor, now: float) -> None:
+    def _look_at_head(self, actor: Actor, label: str, now: float) -> None:
         """Tell if the first in *actor*'s mailbox lacks nothing but to be let go."""
         head = actor._mailbox.head()
         if head is None or actor.limit.bucket.ready_at(head.cost, now) > now:
@@ -60,15 +76,31 @@ class Observer:
         turn = next(iter(actor.limit._line), actor)
         idle = not isinstance(turn, Actor) or not turn._mailbox
         if (turn is actor or idle) and seen.in_flight < seen.limit:
-            self._tell(Startable(now, actor.name, head.envelope.sequence))
+            self._tell(Startable(now, label, head.envelope.sequence))
 
     def listen(self, event: Event) -> None:
         """Write down what the broker tells of circuits and pauses."""
         if isinstance(event, CircuitChanged):
             now = anyio.current_time()
-            self._tell(Circuit(now, event.provider, event.old, event.new))
+            self._tell(Circuit(now, self._speaks, event.old, event.new))
         elif isinstance(event, ProviderPaused):
-            self._tell(Paused(anyio.current_time(), event.provider, event.seconds))
+            self._tell(Paused(anyio.current_time(), self._speaks, event.seconds))
+
+    def look_at_rest(self, now: float) -> None:
+        """Write down what is held; nothing, one hopes."""
+        actors = self._actors
+        self._tell(
+            Rest(
+                now,
+                waiting=sum(
+                    len(one._mailbox) + one._mailbox.at_the_door for one in actors
+                ),
+                running=sum(len(one._running) for one in actors),
+                reserved=self.reserved(),
+                in_line=sum(one in one.limit._line for one in actors),
+                probing=sum(len(one.breaker._probing) for one in actors),
+            )
+        )
 
     def reserved(self) -> float:
         """Return what is taken of limits and workers, added up."""

@@ -3,6 +3,7 @@ A simulated provider: takes its time, fails as the nemesis says, writes history.
 """
 
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from random import Random
 from typing import Any
 
@@ -12,29 +13,38 @@ from aitor.errors import LLMError
 from aitor.messages import Answer, Request, Usage
 from aitor.outcomes import Outcome
 from aitor.providers.base import Progress, Provider
-from aitor.testing.simulator.history import Ended, Line, Sent, Struck
+from aitor.testing.simulator.history import Ended, Line, Sent, Struck, name_of
 from aitor.testing.simulator.nemesis import Fate, Nemesis
 from aitor.testing.simulator.script import Plan
 from aitor.testing.virtual import sleep_until
 
-__all__ = ("SimulatedProvider", "id_of")
+__all__ = ("ASKING", "SimulatedProvider", "id_of")
+
+ASKING: ContextVar[int] = ContextVar("asking")
+"""The number of the request whose caller runs: an exchange runs in its task."""
 
 
 def id_of(request: Request) -> int:
-    """Return the number of *request*, which is its prompt."""
-    return int(request.messages[0]["content"])
+    """Return the number of *request*, which is its prompt, or else its caller's."""
+    prompt = _prompt(request)
+    return int(prompt) if prompt.isdigit() else ASKING.get()
+
+
+def _prompt(request: Request) -> str:
+    prompt: str = request.messages[0]["content"]
+    return prompt
 
 
 class SimulatedProvider(Provider):
     """
-    Answers a request with its number.
+    Answers a request with its prompt.
 
     Args:
-        name: The provider's name in the broker.
+        label: What it is called in the history.
         latency: Mean seconds of a call.
         seed: Of the generators of its calls.
         nemesis: Decides what becomes of each call.
-        plans: Requests by number.
+        plans: Requests by prompt, one of each.
         tell: Takes lines of history.
         settings: Those of every provider.
     """
@@ -43,16 +53,18 @@ class SimulatedProvider(Provider):
 
     def __init__(
         self,
-        name: str,
+        label: str,
         latency: float,
         seed: int,
         nemesis: Nemesis,
-        plans: Mapping[int, Plan],
+        plans: Mapping[str, Plan],
         tell: Callable[[Line], object],
         **settings: Any,
     ) -> None:
+        name = name_of(label)
         super().__init__(**{"model": name, **settings})
         self.name = name
+        self.label = label
         self._latency = latency
         self._seed = seed
         self._nemesis = nemesis
@@ -66,22 +78,29 @@ class SimulatedProvider(Provider):
 
     def guess_input(self, request: Request) -> float:
         """Return what the plan says."""
-        return self._plans[id_of(request)].input_tokens
+        self._look(request)
+        return self._plans[_prompt(request)].input_tokens
+
+    def window(self, request: Request) -> int | None:
+        """Return that nobody knows."""
+        self._look(request)
+        return None
 
     async def complete(self, request: Request, progress: Progress) -> Answer:
         """Do what the nemesis decides."""
         number = id_of(request)
         call = self._calls = self._calls + 1
         now = anyio.current_time()
-        recovery = self._plans[number].recovery
+        recovery = self._plans[_prompt(request)].recovery
         fate = Fate(0.1) if recovery else self._fate(number, now)
         error: BaseException | None = None
-        self._tell(Sent(now, self.name, number, call))
+        self.closed = False
+        self._tell(Sent(now, self.label, number, call))
         for kind in fate.struck:
-            self._tell(Struck(now, self.name, number, kind))
+            self._tell(Struck(now, self.label, number, kind))
         self.in_flight += 1
         try:
-            return await self._meet(fate, number, now, progress)
+            return await self._meet(fate, request, now, progress)
         except BaseException as caught:
             error = caught
             raise
@@ -90,8 +109,20 @@ class SimulatedProvider(Provider):
             self._tell(self._ended(number, call, error))
 
     async def aclose(self) -> None:
-        """Remember that it was closed."""
+        """Remember that it was closed; what is asked later opens it again."""
         self.closed = True
+
+    def _look(self, request: Request) -> None:
+        now = anyio.current_time()
+        chance = self._nemesis.blindness(self.name, now)
+        if not chance or self._plans[_prompt(request)].recovery:
+            return
+        # The same request fails each time, whoever wants to know.
+        number = id_of(request)
+        self._random.seed(self._seed * 1_000_003 + number)
+        if self._random.random() < chance:
+            self._tell(Struck(now, self.label, number, "blind"))
+            raise RuntimeError("a bug")
 
     def _fate(self, number: int, now: float) -> Fate:
         # Each call has a seed of its own, so that a run that leaves out some
@@ -103,7 +134,7 @@ class SimulatedProvider(Provider):
         return self._nemesis.fate(self.name, now, self._latency, self._random)
 
     async def _meet(
-        self, fate: Fate, number: int, now: float, progress: Progress
+        self, fate: Fate, request: Request, now: float, progress: Progress
     ) -> Answer:
         if fate.chatty:
             progress()
@@ -112,9 +143,9 @@ class SimulatedProvider(Provider):
         await sleep_until(now + fate.seconds)
         if fate.error is not None:
             raise fate.error
-        plan = self._plans[number]
+        plan = self._plans[_prompt(request)]
         usage = Usage(plan.input_tokens, plan.output_tokens)
-        return Answer(f"{number}", self.name, "stop", usage, headers=fate.headers)
+        return Answer(plan.prompt, self.name, "stop", usage, headers=fate.headers)
 
     def _ended(self, number: int, call: int, error: BaseException | None) -> Ended:
         wait = None
@@ -126,4 +157,4 @@ class SimulatedProvider(Provider):
             outcome = Outcome.CRASH
         else:
             outcome = Outcome.CANCELLED
-        return Ended(anyio.current_time(), self.name, number, call, outcome, wait)
+        return Ended(anyio.current_time(), self.label, number, call, outcome, wait)

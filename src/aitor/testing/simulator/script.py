@@ -8,16 +8,18 @@ wire, so that leaving out one request does not change the fate of the others.
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
 __all__ = (
     "KINDS",
     "UNSTRUCK",
+    "WITHOUT",
     "Closing",
     "Phase",
     "Plan",
+    "Replacement",
     "Script",
     "make_script",
 )
@@ -28,6 +30,7 @@ KINDS = (
     "mad_throttle",
     "errors",
     "mad_errors",
+    "shaky",
     "dead",
     "all_dead",
     "flapping",
@@ -36,6 +39,7 @@ KINDS = (
     "truncation",
     "dead_key",
     "crash",
+    "blind",
     "bad_requests",
     "headers",
     "cancel_storm",
@@ -50,6 +54,9 @@ EVERYWHERE = frozenset({"all_dead", "cancel_storm", "flood", "slow_consumer", "l
 
 UNSTRUCK = EVERYWHERE - {"all_dead"}
 """Those that strike no call."""
+
+WITHOUT = (*KINDS, "close", "shared", "replace", "cache")
+"""What can be left out of a script."""
 
 SIZES = (50, 200, 500, 800, 800, 800, 2_000)
 """Requests in a run, where the seed decides."""
@@ -70,10 +77,13 @@ class Plan:
         patient: Whether it waits for circuits to close.
         input_tokens: What it puts in, as guessed and as used.
         output_tokens: The length of its answer.
-        max_tokens: Whether it tells the length of its answer.
+        max_tokens: The bound that it tells for its answer, 0 for none.
         cancel_after: When its caller leaves, seconds after it was submitted.
         only: The one provider to ask, None for the whole sequence.
         recovery: Whether it has to be answered.
+        question: Which of a few prompts it has in common with others, through a
+            cache; None for one of its own. Those with one question are alike in size.
+        sequence: The providers to ask, in their order; empty for the broker's own.
     """
 
     id: int
@@ -85,10 +95,17 @@ class Plan:
     patient: bool = False
     input_tokens: int = 10
     output_tokens: int = 10
-    max_tokens: bool = False
+    max_tokens: int = 0
     cancel_after: float | None = None
     only: str | None = None
     recovery: bool = False
+    question: int | None = None
+    sequence: tuple[str, ...] = ()
+
+    @property
+    def prompt(self) -> str:
+        """What it asks, which is also its answer."""
+        return str(self.id) if self.question is None else f"q{self.question}"
 
     @property
     def stream(self) -> bool:
@@ -105,7 +122,7 @@ class Phase:
         kind: One of `KINDS`.
         begin: When it begins.
         end: When it is over.
-        provider: Who has it; None for everybody.
+        provider: Who has it; None for everybody. With `shaky` it is all but this one.
         chance: How many of the calls it strikes.
     """
 
@@ -114,6 +131,22 @@ class Phase:
     end: float
     provider: str | None = None
     chance: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """
+    A provider is put in the place of the one of its name.
+
+    Args:
+        at: When.
+        name: Whose place.
+        settings: As in `Script.providers`.
+    """
+
+    at: float
+    name: str
+    settings: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +176,8 @@ class Script:
         phases: The faults by time.
         calm: When the faults are over.
         closing: When the broker is closed early, if it is.
+        replacements: Providers that take the place of others, by time.
+        retry_ratio: The broker's.
     """
 
     seed: int
@@ -152,11 +187,15 @@ class Script:
     phases: tuple[Phase, ...] = ()
     calm: float = 0.0
     closing: Closing | None = None
+    replacements: tuple[Replacement, ...] = ()
+    retry_ratio: float = 0.2
 
     def __str__(self) -> str:
         lines = [f"seed {self.seed}, calm at {self.calm:.3f} s, {self.closing}"]
+        lines += [f"retry ratio {self.retry_ratio}"]
         lines += [f"limit {name}: {limit}" for name, limit in self.limits.items()]
         lines += [f"provider {name}: {one}" for name, one in self.providers.items()]
+        lines += [str(one) for one in self.replacements]
         lines += [str(phase) for phase in self.phases]
         lines += [str(plan) for plan in self.plans[:MOST_SHOWN]]
         if len(self.plans) > MOST_SHOWN:
@@ -179,7 +218,7 @@ def make_script(
     Args:
         seed: Decides everything.
         requests: How many; by default the seed decides.
-        without: Kinds of faults to leave out; `close` and `shared` too.
+        without: What to leave out, of `WITHOUT`.
     """
     random = Random(seed)  # noqa: S311  # a simulation, no secret
     size = random.choice(SIZES)
@@ -196,14 +235,28 @@ def make_script(
     rate = min(capacity, 400.0) * random.uniform(0.3, 1.5)
     seconds = requests / rate
     phases = _phases(random, names, seconds, without)
-    plans = _plans(random, names, requests, rate, phases)
+    questions = _questions(random) if "cache" not in without else ()
+    plans = _plans(random, names, requests, rate, phases, questions)
     calm = max([plans[-1].at, *(phase.end for phase in phases)])
     closing = None
     if random.random() < 0.25 and "close" not in without:
         closing = Closing(random.uniform(0.2, 1.0) * calm, random.choice((0.0, 3.0)))
     else:
         plans += _recovery(names, len(plans), calm + RECOVERY_SECONDS)
-    return Script(seed, providers, limits, tuple(plans), tuple(phases), calm, closing)
+    replacements: tuple[Replacement, ...] = ()
+    if "replace" not in without:
+        replacements = _replacements(random, providers, calm)
+    return Script(
+        seed,
+        providers,
+        limits,
+        tuple(plans),
+        tuple(phases),
+        calm,
+        closing,
+        replacements,
+        random.choice((0.0, 0.2, 0.2)),
+    )
 
 
 def _provider(random: Random, name: str, *, shared: bool) -> dict[str, Any]:
@@ -220,7 +273,7 @@ def _provider(random: Random, name: str, *, shared: bool) -> dict[str, Any]:
         "max_retry_delay": 8.0,
         "max_retry_after": pick((5.0, 30.0)),
         "breaker": {
-            "failures": pick((1, 2, 5)),
+            "failures": pick((1, 2, 5, 50)),
             "open_seconds": pick((2.0, 10.0)),
             "probes": pick((1, 1, 3)),
             "probe_seconds": pick((3.0, 20.0)),
@@ -282,17 +335,44 @@ def _phases(
     return sorted(phases, key=lambda phase: phase.begin)
 
 
+def _replacements(
+    random: Random, providers: Mapping[str, Mapping[str, Any]], calm: float
+) -> tuple[Replacement, ...]:
+    count = random.choice((0, 0, 1, 3))
+    times = sorted(random.uniform(0.0, calm) for _ in range(count))
+    made = []
+    for at in times:
+        name = random.choice(list(providers))
+        shared = providers[name]["limits"] == "shared"
+        made.append(Replacement(at, name, _provider(random, name, shared=shared)))
+    return tuple(made)
+
+
+def _questions(random: Random) -> tuple[dict[str, Any], ...]:
+    """Make up what requests with the same question have in common."""
+    return tuple(
+        {
+            "question": number,
+            "input_tokens": _size(random),
+            "output_tokens": _size(random),
+            "max_tokens": random.choice((0, 1_000)),
+        }
+        for number in range(random.choice((0, 0, 0, 1, 2, 5)))
+    )
+
+
 def _plans(
     random: Random,
     names: list[str],
     requests: int,
     rate: float,
     phases: list[Phase],
+    questions: tuple[dict[str, Any], ...],
 ) -> list[Plan]:
     tenants = [None, "red", "green", "blue"][: random.randint(1, 4)]
     priorities = random.choice(((0,), (0, 0, 0, 1), (-1, 0, 5)))
     streams = random.choice((0, 0, 1, 2))
-    style = [random.random() for _ in range(6)]
+    style = [random.random() for _ in range(8)]
     plans, now = [], 0.0
     for number in range(requests):
         active = {
@@ -306,26 +386,32 @@ def _plans(
         leaves = 0.02 * style[2]
         if (storm := active.get("cancel_storm")) is not None:
             leaves = storm.chance
-        plans.append(
-            Plan(
-                number,
-                now,
-                how,
-                timeout=_timeout(random, style[3]),
-                priority=0 if plain else random.choice(priorities),
-                tenant=None if plain else random.choice(tenants),
-                patient=plain or (how == "submit" and random.random() < style[4]),
-                input_tokens=_size(random),
-                output_tokens=_size(random),
-                max_tokens=random.random() < 0.3,
-                cancel_after=random.expovariate(1.0)
-                if not plain and random.random() < leaves
-                else None,
-                only=random.choice(names)
-                if not plain and random.random() < style[5] * 0.5
-                else None,
-            )
+        plan = Plan(
+            number,
+            now,
+            how,
+            timeout=_timeout(random, style[3]),
+            priority=0 if plain else random.choice(priorities),
+            tenant=None if plain else random.choice(tenants),
+            patient=plain or (how == "submit" and random.random() < style[4]),
+            input_tokens=_size(random),
+            output_tokens=_size(random),
+            cancel_after=random.choice((0.0, random.expovariate(1.0)))
+            if not plain and random.random() < leaves
+            else None,
+            only=random.choice(names)
+            if not plain and random.random() < style[5] * 0.5
+            else None,
         )
+        if random.random() < 0.3:
+            bound = plan.output_tokens * random.choice((1, 1, 1, 4, 1_000))
+            plan = replace(plan, max_tokens=bound)
+        if not plain and plan.only is None and random.random() < style[6] * 0.3:
+            some = random.sample(names, random.randint(1, len(names)))
+            plan = replace(plan, sequence=tuple(some))
+        if questions and how == "submit" and random.random() < style[7]:
+            plan = replace(plan, **random.choice(questions))
+        plans.append(plan)
     return plans
 
 

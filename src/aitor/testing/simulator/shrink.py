@@ -68,6 +68,13 @@ def _shrunk(script: Script, still: Callable[[Script], bool]) -> Script:
         if still(simpler):
             script = simpler
             break
+    script = replace(
+        script,
+        replacements=_fewer(
+            script.replacements,
+            lambda some: still(replace(script, replacements=some)),
+        ),
+    )
     if script.closing is not None and still(replace(script, closing=None)):
         script = replace(script, closing=None)
     return _plainer(script, still)
@@ -92,6 +99,8 @@ def _fewer(
 
 def _fewer_providers(script: Script) -> Iterator[Script]:
     wanted = {plan.only for plan in script.plans}
+    wanted |= {name for plan in script.plans for name in plan.sequence}
+    wanted |= {one.name for one in script.replacements}
     for name in script.providers:
         if name not in wanted and len(script.providers) > 1:
             providers = {
@@ -138,4 +147,6 @@ PLAIN = (
     "timeout",
     "patient",
     "only",
+    "sequence",
+    "question",
 )

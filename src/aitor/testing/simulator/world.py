@@ -15,11 +15,13 @@ import anyio
 from anyio.abc import TaskGroup
 
 from aitor.broker.broker import Broker
+from aitor.broker.cache import Cache
 from aitor.broker.mapping import MapResult
 from aitor.errors import LLMError
 from aitor.messages import Attempt, Reply, Request
 from aitor.outcomes import Outcome
 from aitor.providers.settings import LimitSettings, load
+from aitor.testing.simulator.cast import Cast
 from aitor.testing.simulator.history import (
     Closed,
     Closing,
@@ -28,15 +30,15 @@ from aitor.testing.simulator.history import (
     History,
     Leapt,
     Phased,
+    Replaced,
     Stuck,
     Submitted,
 )
-from aitor.testing.simulator.nemesis import Nemesis
 from aitor.testing.simulator.observer import Observer
-from aitor.testing.simulator.provider import SimulatedProvider, id_of
+from aitor.testing.simulator.provider import ASKING, id_of
 from aitor.testing.simulator.script import Phase, Plan, Script
 from aitor.testing.simulator.watchdog import at_most
-from aitor.testing.simulator.witness import WatchedBreaker, watched_limit
+from aitor.testing.simulator.witness import watched_limit
 from aitor.testing.virtual import (
     leap,
     make_trio_deterministic,
@@ -86,44 +88,32 @@ class _World:
 
     def __init__(self, script: Script) -> None:
         self._script = script
-        plans = {plan.id: plan for plan in script.plans}
         limits = {
             name: load(LimitSettings, limit) for name, limit in script.limits.items()
         }
-        nemesis = Nemesis(script.phases)
-        self.history = History({}, limits, {})
+        self.history = History({}, limits, {}, script.retry_ratio, script.calm)
         self._tell = self.history.lines.append
         self._observer = Observer(self._tell)
-        self._providers = {
-            name: SimulatedProvider(
-                name,
-                seed=script.seed,
-                nemesis=nemesis,
-                plans=plans,
-                tell=self._tell,
-                **settings,
-            )
-            for name, settings in script.providers.items()
-        }
-        for name, one in self._providers.items():
-            self.history.providers[name] = one.settings
-            self.history.limit_of[name] = one.settings.limits or ""
+        self._cast = Cast(script, self.history, self._observer)
+        cached = any(plan.question is not None for plan in script.plans)
         self._broker = Broker(
-            self._providers,
+            {
+                name: self._cast.engage(name, settings)
+                for name, settings in script.providers.items()
+            },
             limits={
                 name: watched_limit(name, limit, self._tell)
                 for name, limit in limits.items()
             },
             drain_timeout=LONGEST_SECONDS,
+            retry_ratio=script.retry_ratio,
             listeners=[self._observer.listen],
             seed=script.seed,
+            # So small that most questions are asked anew.
+            cache=Cache(max_entries=1) if cached else None,
         )
-        actors = list(self._broker._actors.values())
-        for actor in actors:
-            actor.breaker = WatchedBreaker(
-                actor.name, actor.settings.breaker, self._tell
-            )
-        self._observer.watch(actors)
+        for actor in self._broker._actors.values():
+            self._cast.watch(actor)
         self._submitted: set[int] = set()
         self._arriving = deque(plan for plan in script.plans if not plan.stream)
         self._idle: list[_Caller] = []
@@ -146,8 +136,11 @@ class _World:
             async with anyio.create_task_group() as guards:
                 guards.start_soon(self._guard, end + LONGEST_SECONDS, everything)
                 guards.start_soon(self._phases)
+                guards.start_soon(self._replacements)
+                guards.start_soon(self._glances)
                 async with self._broker:
                     await self._workload()
+                    self._observer.look_at_rest(anyio.current_time())
                     self._tell(Closing(anyio.current_time(), LONGEST_SECONDS))
                 self._tell(Closed(anyio.current_time()))
                 guards.cancel_scope.cancel()
@@ -179,6 +172,20 @@ class _World:
             if phase.kind == "leap" and begins:
                 self._leap(phase)
             self._tell(Phased(time, phase.kind, phase.provider, begins))
+
+    async def _replacements(self) -> None:
+        for one in self._script.replacements:
+            await sleep_until(one.at)
+            provider = self._cast.engage(one.name, one.settings)
+            self._broker.add_provider(one.name, provider)
+            self._cast.watch(self._broker._actors[one.name])
+            self._tell(Replaced(anyio.current_time(), provider.label))
+
+    async def _glances(self) -> None:
+        """Look around when all is well, and nothing else might make anybody look."""
+        for seconds in GLANCES:
+            await sleep_until(self._script.calm + seconds)
+            self._observer.look_around(anyio.current_time())
 
     def _leap(self, phase: Phase) -> None:
         # Whoever woke this task woke nobody else: all the others wait for later.
@@ -226,9 +233,10 @@ class _World:
             self._idle.append(caller)
 
     def _arguments(self, plan: Plan) -> dict[str, Any]:
-        parameters = {"max_tokens": plan.output_tokens} if plan.max_tokens else {}
+        parameters = {"max_tokens": plan.max_tokens} if plan.max_tokens else {}
+        sequence = plan.sequence if plan.only is None else [plan.only]
         return {
-            "provider": None if plan.only is None else [plan.only],
+            "provider": sequence or None,
             "timeout": plan.timeout,
             "priority": plan.priority,
             "tenant": plan.tenant,
@@ -241,7 +249,10 @@ class _World:
         try:
             with _leaving(plan):
                 outcome = await self._broker.submit(
-                    str(plan.id), patient=plan.patient, **self._arguments(plan)
+                    plan.prompt,
+                    patient=plan.patient,
+                    cache=plan.question is not None,
+                    **self._arguments(plan),
                 )
         except Exception as error:  # noqa: BLE001  # all of them are judged later
             outcome = error
@@ -251,10 +262,13 @@ class _World:
     async def _submit_nowait(self, plan: Plan) -> None:
         self._submits(plan)
         try:
-            handle = self._broker.submit_nowait(str(plan.id), **self._arguments(plan))
+            handle = self._broker.submit_nowait(plan.prompt, **self._arguments(plan))
         except Exception as error:  # noqa: BLE001  # all of them are judged later
             self._finishes(plan.id, error, refused=True)
             return
+        if plan.cancel_after == 0.0:
+            # Before anything of it can have run.
+            handle.cancel()
         outcome: Outcomes = None
         try:
             with _leaving(plan):
@@ -271,7 +285,8 @@ class _World:
     async def _map(self, plans: list[Plan]) -> None:
         source = _Source(plans, self._submits)
         slow = [phase for phase in self._script.phases if phase.kind == "slow_consumer"]
-        async with self._broker.map(source, max_in_flight=MAP_PLACES) as results:
+        everything = self._broker.map(source, max_in_flight=MAP_PLACES, cache=False)
+        async with everything as results:
             async for result in results:
                 self._hands_out(result)
                 now = anyio.current_time()
@@ -294,6 +309,7 @@ class _World:
         now = anyio.current_time()
         timeout = None if plan.stream else plan.timeout
         self._submitted.add(plan.id)
+        ASKING.set(plan.id)
         self._tell(
             Submitted(
                 now,
@@ -305,6 +321,8 @@ class _World:
                 plan.patient or plan.stream,
                 plan.only,
                 plan.recovery,
+                plan.question,
+                plan.sequence,
             )
         )
         self._observer.look_around(now)
@@ -334,6 +352,9 @@ class _World:
                 outcome.retry_after,
                 refused=refused,
                 held=held,
+                unpaid=any(
+                    "retry budget" in note for note in getattr(outcome, "__notes__", ())
+                ),
             )
         elif outcome is None:
             line = Finished(now, number, Outcome.CANCELLED, held=held)
@@ -349,12 +370,15 @@ class _World:
             open=seen.open,
             queued=sum(one.queued + one.at_the_door for one in providers),
             in_flight=sum(one.in_flight for one in providers),
-            on_the_wire=sum(one.in_flight for one in self._providers.values()),
+            on_the_wire=sum(one.in_flight for one in self._cast.all),
             reserved=self._observer.reserved(),
             tasks=tasks,
-            unclosed=sum(not one.closed for one in self._providers.values()),
+            unclosed=sum(not one.closed for one in self._cast.all),
         )
 
+
+GLANCES = (1.0, 10.0, 30.0, 60.0, 90.0)
+"""When to look around, seconds after the last fault."""
 
 MAP_PLACES = 16
 """Prompts of one stream that are read and not handed out."""

@@ -8,16 +8,21 @@ from collections.abc import Iterator
 
 from aitor.testing.simulator.checkers.base import Violation
 from aitor.testing.simulator.history import (
+    Admitted,
     Depth,
     Ended,
     Finished,
     History,
+    Judged,
     Sent,
+    Settled,
     Startable,
     Submitted,
+    Taken,
 )
 
 __all__ = (
+    "decisions_are_of_the_present",
     "first_come_first_served",
     "mailboxes_are_bounded",
     "nothing_idles",
@@ -57,7 +62,8 @@ def first_come_first_served(history: History) -> Iterator[Violation]:
     Rule 12: equals of one tenant leave in the order they came.
 
     Of those that only one provider may answer, which therefore never move, and on
-    their first try. What leaves at one and the same time has no order.
+    their first try; those who first wait for the answer of another are left out. What
+    leaves at one and the same time has no order.
     """
     arrived: dict[int, tuple[int, Submitted]] = {}
     # By provider, tenant and priority: the latest to come of those that have left
@@ -65,7 +71,7 @@ def first_come_first_served(history: History) -> Iterator[Violation]:
     before: dict[tuple[str, str | None, int], tuple[float, int, int]] = {}
     lines = history.among(Submitted, Finished, Sent)
     for number, line in enumerate(lines):
-        if isinstance(line, Submitted) and line.only is not None:
+        if isinstance(line, Submitted) and line.only and line.question is None:
             arrived[line.id] = (number, line)
         elif isinstance(line, Finished):
             arrived.pop(line.id, None)
@@ -98,3 +104,16 @@ def nothing_idles(history: History) -> Iterator[Violation]:
                 f"call {line.number} could have started at {line.provider} "
                 f"{line.time - first} s ago",
             )
+
+
+def decisions_are_of_the_present(history: History) -> Iterator[Violation]:
+    """Rule 20: circuits and limits decide at the time it is, and at none before."""
+    present = -math.inf
+    for line in history.lines:
+        if isinstance(line, Submitted | Sent | Ended | Finished):
+            present = line.time
+        elif not isinstance(line, Admitted | Judged | Taken | Settled):
+            continue
+        elif line.time < present:
+            what = f"{type(line).__name__} {present - line.time} s ago"
+            yield Violation(20, line.time, what)

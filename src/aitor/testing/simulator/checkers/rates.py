@@ -125,9 +125,10 @@ class _Pace:
         self._since = now
         return -self._left
 
-    def got_back(self, amount: float) -> None:
+    def settled(self, taken: float, used: float) -> None:
         """Take account of what was not used; it is kept whatever the burst is."""
-        self._returned += amount
+        # What is larger than the limit took no more than that.
+        self._returned += max(min(taken, self._limit) - used, 0.0)
 
 
 def paces_hold_in_every_window(history: History) -> Iterator[Violation]:
@@ -161,8 +162,8 @@ def paces_hold_in_every_window(history: History) -> Iterator[Violation]:
             amounts = taken.pop((line.limit, line.number), NOTHING)
             for index, used in enumerate(_by_dimension(line)):
                 pace = paces.get((line.limit, index))
-                if pace is not None and used < amounts[index]:
-                    pace.got_back(amounts[index] - used)
+                if pace is not None:
+                    pace.settled(amounts[index], used)
 
 
 def reservations_are_settled(history: History) -> Iterator[Violation]:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from aitor.broker.policy import POLICIES, Step
+from aitor.laws.breaker import Verdict
 from aitor.outcomes import Outcome
 from aitor.testing.simulator.checkers.base import Violation
 from aitor.testing.simulator.history import (
@@ -17,11 +18,16 @@ from aitor.testing.simulator.history import (
     Final,
     Finished,
     History,
+    Judged,
     Leapt,
     Paused,
+    Replaced,
+    Rest,
     Sent,
+    Struck,
     Stuck,
     Submitted,
+    name_of,
 )
 
 __all__ = (
@@ -31,12 +37,15 @@ __all__ = (
     "deadlines_hold",
     "everything_is_given_back",
     "nobody_holds_after_leaving",
+    "nothing_is_held_at_rest",
     "one_outcome_each",
     "only_known_errors",
     "recovery",
     "refusals_are_at_once",
     "retries_are_paid",
+    "the_budget_hides_nobody",
     "tries_are_bounded",
+    "waiting_ends",
 )
 
 CLOSE_SLACK = 5.001
@@ -46,19 +55,20 @@ CLOSE_SLACK = 5.001
 def one_outcome_each(history: History) -> Iterator[Violation]:
     """Rule 1: every request has exactly one outcome, and it is its own answer."""
     open_: dict[int, float] = {}
-    seen: set[int] = set()
+    answers: dict[int, str] = {}
     for line in history.among(Submitted, Finished, Stuck):
         if isinstance(line, Submitted):
-            if line.id in seen:
+            if line.id in answers:
                 yield Violation(1, line.time, f"request {line.id} was submitted twice")
-            seen.add(line.id)
+            own = line.question is None
+            answers[line.id] = str(line.id) if own else f"q{line.question}"
             open_[line.id] = line.time
         elif isinstance(line, Finished):
             if open_.pop(line.id, None) is None:
                 yield Violation(
                     1, line.time, f"request {line.id} has an outcome too many"
                 )
-            if line.text is not None and line.text != str(line.id):
+            if line.text is not None and line.text != answers.get(line.id):
                 yield Violation(
                     1, line.time, f"request {line.id} got the answer of {line.text}"
                 )
@@ -115,6 +125,92 @@ def deadlines_hold(history: History) -> Iterator[Violation]:
             leapt = line
 
 
+def waiting_ends(history: History) -> Iterator[Violation]:
+    """
+    Rule 4: who waits when all is well has an outcome before long.
+
+    That is some minutes, and as long as those who wait may take one after another.
+    """
+    waiting: dict[int, float] = {}
+    at_calm: int | None = None
+    for line in history.among(Submitted, Finished):
+        if line.time > history.calm and at_calm is None:
+            at_calm = len(waiting)
+        if isinstance(line, Submitted):
+            waiting[line.id] = line.time
+        elif isinstance(line, Finished):
+            since = max(waiting.pop(line.id, line.time), history.calm)
+            most = SETTLING + EACH * (at_calm or 0)
+            if line.time - since > most:
+                what = f"request {line.id} waited {line.time - since} s"
+                yield Violation(4, line.time, f"{what} though all was well")
+
+
+SETTLING, EACH = 600.0, 61.0
+"""Seconds that pauses and circuits take, and a request larger than its limit."""
+
+
+def nothing_is_held_at_rest(history: History) -> Iterator[Violation]:
+    """Rule 5: when all have their outcomes, nobody holds anything."""
+    for line in history.of(Rest):
+        held = {name: value for name, value in line._asdict().items() if value}
+        held.pop("time", None)
+        if held:
+            yield Violation(5, line.time, f"this is held for nobody: {held}")
+
+
+def the_budget_hides_nobody(history: History) -> Iterator[Violation]:
+    """
+    Rule 7: nobody fails for the retry budget while who is well was not asked.
+
+    Well is whose circuit is closed and whose last verdict was no failure.
+    """
+    named = {name_of(one): one for one in reversed(history.providers)}
+    may_ask: dict[int, set[str]] = {}
+    wards = _Wards()
+    for line in history.among(Submitted, Replaced, Sent, Circuit, Judged, Finished):
+        if isinstance(line, Submitted):
+            names = line.sequence if line.only is None else (line.only,)
+            may_ask[line.id] = {named[name] for name in names or named}
+        elif isinstance(line, Replaced):
+            named[name_of(line.provider)] = line.provider
+        elif isinstance(line, Sent):
+            may_ask.get(line.id, set()).discard(line.provider)
+        elif isinstance(line, Circuit | Judged):
+            wards.learn(line)
+        elif isinstance(line, Finished):
+            well = may_ask.pop(line.id, set()) - wards.ill
+            if line.unpaid and line.attempts and well:
+                what = f"request {line.id} failed, and {sorted(well)} were not asked"
+                yield Violation(7, line.time, what)
+
+
+class _Wards:
+    """Who is ill, as far as circuits and verdicts tell."""
+
+    def __init__(self) -> None:
+        self.ill: set[str] = set()
+        self._generations: dict[str, int] = defaultdict(int)
+
+    def learn(self, line: Circuit | Judged) -> None:
+        """Take account of *line*; a verdict from before the last change is none."""
+        if isinstance(line, Circuit):
+            self._generations[line.provider] += 1
+            well: bool | None = None if line.new == "closed" else False
+        elif line.generation == self._generations[line.provider]:
+            well = WELL.get(line.verdict)
+        else:
+            well = None
+        if well:
+            self.ill.discard(line.provider)
+        elif well is not None:
+            self.ill.add(line.provider)
+
+
+WELL = {Verdict.SUCCESS: True, Verdict.FAILURE: False, Verdict.DEAD: False}
+"""What verdicts say about a provider; those that are left out say nothing."""
+
+
 def only_known_errors(history: History) -> Iterator[Violation]:
     """Rule 6: callers get the library's own exceptions only."""
     for line in history.of(Finished):
@@ -124,16 +220,26 @@ def only_known_errors(history: History) -> Iterator[Violation]:
 
 def crashes_stay_alone(history: History) -> Iterator[Violation]:
     """Rule 8: a crash fails no other request."""
-    crashed: set[int] = set()
-    for line in history.among(Ended, Finished):
-        if isinstance(line, Ended) and line.outcome is Outcome.CRASH:
-            crashed.add(line.id)
-        elif (
-            isinstance(line, Finished)
-            and line.outcome is Outcome.CRASH
-            and line.id not in crashed
-        ):
-            yield Violation(8, line.time, f"request {line.id} never crashed")
+    # Those who asked the same learn what became of it.
+    asked: dict[int, int | str] = {}
+    crashed: set[int | str | None] = set()
+    for line in history.among(Submitted, Ended, Struck, Finished):
+        if isinstance(line, Submitted):
+            own = line.question is None
+            asked[line.id] = line.id if own else f"q{line.question}"
+        elif isinstance(line, Finished):
+            mine = asked.get(line.id, line.id)
+            if line.outcome is Outcome.CRASH and mine not in crashed:
+                yield Violation(8, line.time, f"request {line.id} never crashed")
+        elif isinstance(line, Ended | Struck) and _crashed(line):
+            crashed.add(asked.get(line.id))
+
+
+def _crashed(line: Ended | Struck) -> bool:
+    # A provider's code raised while it answered, or while it only looked.
+    if isinstance(line, Ended):
+        return line.outcome is Outcome.CRASH
+    return line.kind == "blind"
 
 
 def nobody_holds_after_leaving(history: History) -> Iterator[Violation]:
@@ -205,6 +311,8 @@ def circuits_refuse_at_once(history: History) -> Iterator[Violation]:
                 continue
             if request.patient:
                 yield Violation(31, line.time, f"request {line.id} was patient")
+            elif request.question is not None:
+                continue  # It may have waited for the answer of another.
             elif line.time not in (request.time, changed):
                 yield Violation(
                     31,
@@ -300,13 +408,19 @@ def _to_be_retried(line: Ended) -> bool:
 def attempts_are_told(history: History) -> Iterator[Violation]:
     """Rule 36: reply and error name every attempt, in its order."""
     sent: dict[int, list[tuple[str, Outcome]]] = defaultdict(list)
-    for line in history.among(Ended, Finished):
-        if isinstance(line, Ended):
-            sent[line.id].append((line.provider, line.outcome))
+    shared: set[int] = set()
+    for line in history.among(Submitted, Ended, Finished):
+        if isinstance(line, Submitted):
+            if line.question is not None:
+                shared.add(line.id)
+        elif isinstance(line, Ended):
+            sent[line.id].append((name_of(line.provider), line.outcome))
         elif isinstance(line, Finished):
             real = sent.pop(line.id, [])
             if line.outcome in (None, Outcome.CANCELLED):
                 continue
+            if not real and line.id in shared:
+                continue  # Another asked for it, and its attempts are told.
             if len(real) != len(line.attempts) or not all(
                 told == seen or (told[0] == seen[0] and seen[1] is Outcome.CANCELLED)
                 for told, seen in zip(line.attempts, real, strict=True)
