@@ -4,7 +4,15 @@ from typing import Any
 
 import pytest
 
-from aitor.testing.simulator import Closing, Phase, Plan, Script, check, run
+from aitor.testing.simulator import (
+    Closing,
+    Phase,
+    Plan,
+    Replacement,
+    Script,
+    check,
+    run,
+)
 from aitor.testing.simulator.history import Finished
 
 
@@ -81,6 +89,62 @@ A_NEWCOMER_THAT_CHANGES_WHO_IS_FIRST = Script(
         Plan(4, 36.0),
         Plan(5, 37.0),
     ),
+)
+
+A_REFUND_LARGER_THAN_WHAT_WAS_TAKEN = Script(
+    seed=17,
+    providers={"a": {"latency": 0.1, "limits": "a", "workers": 8, "queue_size": 500}},
+    limits={"a": {"tokens_per_minute": 1_000}},
+    plans=(
+        Plan(0, 0.0, max_tokens=100_000),
+        *(Plan(number, 1.0) for number in range(1, 120)),
+    ),
+)
+
+A_TURN_KEPT_BY_CODE_THAT_RAISES = Script(
+    seed=80,
+    providers={"a": provider("shared"), "b": provider("shared")},
+    limits={"shared": {"requests_per_minute": 6}},
+    plans=(Plan(0, 0.0, only="b"), Plan(1, 1.0, only="a"), Plan(2, 1.5, only="b")),
+    phases=(Phase("blind", 0.5, 1.2, "a"),),
+    calm=1.2,
+)
+
+A_REPLACED_PROVIDER_THAT_NOBODY_WAKES = Script(
+    seed=11,
+    providers={
+        "a": provider(
+            "a", retry_delay=2.0, max_retries=3, breaker={"failures": 1_000_000}
+        )
+    },
+    limits={"a": {}},
+    # The fourth closes it, and then the first three come back to it.
+    plans=requests(0.0, 0.0, 0.0, 2.0, 2.4),
+    phases=(Phase("dead", 0.0, 1.9, "a"),),
+    calm=1.9,
+    replacements=(Replacement(1.95, "a", provider("a")),),
+)
+
+A_BUDGET_THAT_HIDES_WHO_IS_WELL = Script(
+    seed=7,
+    providers={
+        name: provider("none", latency=0.1, workers=8, breaker={"failures": 1_000_000})
+        for name in "abc"
+    },
+    limits={"none": {}},
+    plans=requests(*(0.1 * number for number in range(40))),
+    phases=(Phase("shaky", 0.0, 4.0, "c"),),
+    calm=4.0,
+    retry_ratio=0.0,
+)
+
+A_QUESTION_TAKEN_OVER_AT_THE_TIME_IT_CAME = Script(
+    seed=9,
+    providers={"a": provider("none", workers=2)},
+    limits={"none": {}},
+    plans=(Plan(0, 0.0, question=0, cancel_after=2.0), Plan(1, 0.1, question=0)),
+    phases=(Phase("hang", 0.0, 1.0, "a"),),
+    calm=1.0,
 )
 
 SCRIPTS = {
