@@ -1,11 +1,16 @@
 """`aitor batch`: options, exit codes, signals and a full disk."""
 
+import fcntl
 import json
 import os
 import resource
+import select
 import signal
+import sqlite3
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -74,12 +79,9 @@ class Desk:
     def start(self, *options: str, **more: Any) -> "subprocess.Popen[str]":
         """Run it in a process of its own."""
         command = [sys.executable, "-W", "error", "-m", "aitor", "batch", "in.jsonl"]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(
-            [*command, "-o", "out.jsonl", *options],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            **more,
+            [*command, "-o", "out.jsonl", *options], text=True, **pipes | more
         )
 
     def bill(self) -> list[str]:
@@ -281,6 +283,74 @@ def test_a_signal_after_the_last_row_was_taken_changes_nothing(desk: Desk) -> No
     assert process.returncode == 0
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("again", [False, True])
+def test_a_second_signal_does_not_wait_for_a_reader(
+    desk: Desk, backend: str, *, again: bool
+) -> None:
+    """
+    Nobody reads the pipe, with records of this run in it or of an earlier one.
+
+    What had come by then is stored, and is not asked again.
+    """
+    options = ("--journal", "journal", "--max-in-flight", "4")
+    desk.write(*(str(row) for row in range(1_000)))
+    if again:
+        desk.run(*options, output="other.jsonl")
+    end, other = os.pipe()
+    process = desk.start(*options, "-o", "-", "--backend", backend, stdout=other)
+    os.close(other)
+    wait_until_full(end)
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("aitor: no more rows are taken")
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate()
+    os.close(end)
+    assert process.returncode == 130
+    assert "Traceback" not in stderr
+    before = len(desk.bill())
+    given_up = before - len(stored_in(desk.path / "journal"))
+    assert given_up <= 4
+    assert desk.run(*options, output="other.jsonl").exit_code == 0
+    assert len(desk.bill()) == 1_000 + given_up
+    assert len(desk.records("other.jsonl")) == 1_000
+
+
+def test_signals_end_it_that_cannot_say_anything_either(desk: Desk) -> None:
+    """
+    Standard error is the same stuck pipe.
+    """
+    desk.write(*(str(row) for row in range(1_000)))
+    end, other = os.pipe()
+    process = desk.start("-o", "-", stdout=other, stderr=other)
+    os.close(other)
+    wait_until_full(end)
+    for _ in range(2):
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        # Two that come at once may be one to the process.
+        time.sleep(0.2)
+    assert process.wait() == 130
+    os.close(end)
+
+
+def wait_until_full(pipe: int) -> None:
+    """Wait until a pipe holds what it can, but for what is no whole page."""
+    room = fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ)
+    held = 0
+    while held <= room - select.PIPE_BUF:
+        time.sleep(0.01)
+        (held,) = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))
+
+
+def stored_in(journal: Path) -> list[str]:
+    database = sqlite3.connect(journal)
+    names = database.execute("SELECT custom_id FROM records").fetchall()
+    database.close()
+    return [name for (name,) in names]
+
+
 # The disk.
 
 
@@ -366,6 +436,75 @@ def test_a_pipe_whose_reader_has_gone(desk: Desk) -> None:
     assert done.returncode == 75
     assert "standard output cannot be written (Broken pipe)" in done.stderr
     assert "the next run begins anew, for there was no --journal" in done.stderr
+
+
+def open_fifo(path: Path) -> int:
+    """Make a pipe with a name, and return the end to read from."""
+    os.mkfifo(path)
+    end = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    os.set_blocking(end, True)
+    return end
+
+
+def wait_until_written(end: int) -> None:
+    """Wait for its first writer; until then a pipe seems to be at its end."""
+    ready = select.poll()
+    ready.register(end, select.POLLIN)
+    ready.poll()
+
+
+def test_a_fifo_whose_reader_has_gone(desk: Desk) -> None:
+    """
+    It is told, as of any pipe, and a pipe has no journal unless it is given one.
+    """
+    desk.write(*(str(row) for row in range(1_000)))
+    end = open_fifo(desk.path / "fifo")
+    process = desk.start("-o", "fifo")
+    wait_until_written(end)
+    os.close(end)
+    _, stderr = process.communicate()
+    assert process.returncode == 75
+    assert "fifo cannot be written (Broken pipe)" in stderr
+    assert "the next run begins anew, for there was no --journal" in stderr
+    assert not list(desk.path.glob("*journal*"))
+
+
+def test_a_fifo_without_a_reader_is_2(desk: Desk) -> None:
+    desk.write("a")
+    os.mkfifo(desk.path / "fifo")
+    result = desk.run(output="fifo")
+    assert result.exit_code == 2
+    assert "fifo cannot be written: nobody has opened it for reading" in result.stderr
+    assert desk.bill() == []
+
+
+def test_a_fifo_gets_every_record(desk: Desk) -> None:
+    """
+    Those of earlier runs, too, for a pipe keeps nothing.
+    """
+    desk.write(*(str(row) for row in range(1_000)))
+    assert desk.run("--journal", "journal", "--limit", "500").exit_code == 0
+    end = open_fifo(desk.path / "fifo")
+    process = desk.start("-o", "fifo", "--journal", "journal")
+    wait_until_written(end)
+    with os.fdopen(end) as fifo:
+        names = {json.loads(line)["custom_id"] for line in fifo}
+    process.communicate()
+    assert process.returncode == 0
+    assert len(names) == len(desk.bill()) == 1_000
+
+
+@pytest.mark.parametrize("output", ["-", "/dev/stdout", "/dev/fd/1"])
+def test_standard_output_has_no_journal_by_any_name(desk: Desk, output: str) -> None:
+    desk.write("a")
+    process = desk.start("-o", output)
+    stdout, stderr = process.communicate()
+    assert process.returncode == 0, stderr
+    assert json.loads(stdout)["custom_id"] == "a"
+    assert not list(desk.path.glob("*journal*"))
+    assert not Path("/dev/stdout.journal").exists()
+    result = desk.run("--json", output=output)
+    assert "records or numbers, not both" in result.stderr
 
 
 # Over HTTP.

@@ -551,6 +551,9 @@ async def test_a_slow_disk_slows_the_batch_down() -> None:
             assert disk_is_free.wait(10)
             saved.append(len(records))
 
+        async def flush(self) -> None:
+            """There are no pipes."""
+
     writer = _Writer(cast("Store", SlowStore()), anyio.CapacityLimiter(1))
     record = Record(Row("a", 1, "f"), failed=False, text=b"a\n")
 
@@ -580,6 +583,9 @@ async def test_records_are_stored_in_groups() -> None:
     class FastStore:
         def save(self, records: list[Record]) -> None:
             saved.append(len(records))
+
+        async def flush(self) -> None:
+            """There are no pipes."""
 
     writer = _Writer(cast("Store", FastStore()), anyio.CapacityLimiter(1))
     record = Record(Row("a", 1, "f"), failed=False, text=b"a\n")

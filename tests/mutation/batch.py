@@ -9,6 +9,7 @@ RUN = "tests/batch/test_run.py"
 ROWS = "tests/batch/test_rows.py"
 IDENTITY = "tests/batch/test_identity.py"
 GUARDS = "tests/batch/test_guards.py"
+COMMAND = "tests/batch/test_command.py"
 
 BATCH = (
     Mutation(
@@ -138,6 +139,22 @@ BATCH = (
         "if True:\n                await self._save()",
         "A cancelled run stores what has come: it is paid for.",
         RUN,
+    ),
+    Mutation(
+        "reader-waited-for-for-ever",
+        "batch/run.py",
+        "with anyio.move_on_after(LAST_WAIT, shield=True):",
+        "with anyio.CancelScope(shield=True):",
+        "A second signal does not wait for the reader of a pipe.",
+        f"{COMMAND} -k does_not_wait_for_a_reader",
+    ),
+    Mutation(
+        "own-reader-of-a-fifo",
+        "batch/output.py",
+        "os.O_WRONLY | os.O_NONBLOCK",
+        "os.O_RDWR | os.O_NONBLOCK",
+        "A pipe whose reader has gone is told.",
+        f"{COMMAND} -k fifo",
     ),
     Mutation(
         "slow-disk-not-felt",

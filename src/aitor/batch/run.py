@@ -19,7 +19,7 @@ import anyio
 from anyio import to_thread
 
 from aitor.batch.journal import Admitted, Record
-from aitor.batch.output import STDOUT
+from aitor.batch.output import default_journal, is_stdout
 from aitor.batch.record import answered, failed
 from aitor.batch.rows import Row
 from aitor.batch.source import Source
@@ -51,6 +51,9 @@ each record would cost more than all the rest of a row; what a kill may lose by
 gathering is little beside what is in flight.
 """
 
+LAST_WAIT = 0.5
+"""Seconds that the reader of a pipe has left when the run is cancelled."""
+
 
 async def run_batch(
     broker: "Broker",
@@ -81,9 +84,9 @@ async def run_batch(
         source: A JSONL file in the shape of OpenAI's or Anthropic's batches, or of
             bare prompts; `-` for the standard input.
         output: Where records go, in the order in which rows end; `-` for the
-            standard output, which gets those of earlier runs first.
+            standard output, which gets those of earlier runs first, as do pipes.
         journal: What makes it safe; by default *output* with `.journal` added. For
-            the standard output there is none unless it is given.
+            the standard output, a pipe or a device there is none unless it is given.
         errors: Where records of failed rows go; by default to *output*.
         settings: By name, what else can change an answer; see `identity`. Answers
             got with other settings are not mixed with these.
@@ -109,8 +112,8 @@ async def run_batch(
         AccountError: If no provider takes its account any more (key, purse). No row
             would be answered until a human acts, so none has failed.
     """
-    if journal is None and os.fspath(output) != STDOUT:
-        journal = f"{os.fspath(output)}.journal"
+    if journal is None:
+        journal = default_journal(os.fspath(output))
     changing = {name: asking[name] for name in asking.keys() - DELIVERY}
     options = StoreOptions(
         output=os.fspath(output),
@@ -126,6 +129,7 @@ async def run_batch(
     began = anyio.current_time()
     try:
         async with _opened(os.fspath(source), limit, options) as (rows, store):
+            await store.replay()
             run = _Run(rows, store, summary, stop or anyio.Event(), cost)
             await run.run(broker, asking)
     finally:
@@ -158,7 +162,7 @@ def _check_apart(source: str, options: StoreOptions) -> None:
     }
     seen: dict[Path, str] = {}
     for role, name in given.items():
-        if name is None or name == STDOUT:
+        if name is None or is_stdout(name):
             continue
         other = seen.setdefault(Path(name).resolve(), role)
         if other != role:
@@ -198,17 +202,24 @@ class _Run:
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._writer.run)
-                async with broker.map(self, **asking) as results:
-                    async for result in results:
-                        await self._end(result)
+                try:
+                    await self._exchange(broker, asking)
+                except Exception as error:  # noqa: BLE001 - raised again below
+                    # Kept, so that it does not cancel the writer, which stores first.
+                    failure = error
                 self._writer.finish()
         except BaseExceptionGroup as group:
             # The first one ended the run; others are what came of that.
-            failure = group.exceptions[0]
+            failure = failure or group.exceptions[0]
         if failure is not None:
             raise failure
         pending = self._rows or self._flying
         self._summary.finished = self._source.ended and not pending
+
+    async def _exchange(self, broker: "Broker", asking: Mapping[str, Any]) -> None:
+        async with broker.map(self, **asking) as results:
+            async for result in results:
+                await self._end(result)
 
     # Rows go out.
 
@@ -336,9 +347,12 @@ class _Writer:
                 with anyio.move_on_after(GATHER):
                     await self._enough.wait()
                 await self._save()
+                await self._store.flush()
         finally:
             with anyio.CancelScope(shield=True):
                 await self._save()
+            with anyio.move_on_after(LAST_WAIT, shield=True):
+                await self._store.flush()
 
     async def _save(self) -> None:
         group, self._group = self._group, []

@@ -19,7 +19,7 @@ from aitor.batch.errors import StorageError
 from aitor.batch.rows import Row, read_row
 from aitor.errors import ConfigurationError
 
-__all__ = ("Source",)
+__all__ = ("Source", "may_block")
 
 STDIN = "-"
 
@@ -61,8 +61,7 @@ class Source:
                 f"the input {path} cannot be read: {error.strerror}"
             ) from error
         status = os.fstat(self._file.fileno())
-        self._may_block = stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode)
-        self._may_block |= self._file.isatty()
+        self._may_block = may_block(self._file.fileno())
         self.size = status.st_size if stat.S_ISREG(status.st_mode) else None
 
     async def wait_until_readable(self, stop: anyio.Event) -> None:
@@ -128,6 +127,12 @@ class Source:
     def close(self) -> None:
         """Let go of the file."""
         self._file.close()
+
+
+def may_block(descriptor: int) -> bool:
+    """Return whether reading or writing there may wait for somebody else."""
+    mode = os.fstat(descriptor).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(descriptor)
 
 
 def _open(path: str) -> BinaryIO:

@@ -15,6 +15,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from anyio import to_thread
+
 from aitor.batch.errors import StorageError
 from aitor.batch.journal import ERRORS, OUTPUT, Admitted, Journal, Record
 from aitor.batch.output import OutputFile
@@ -90,7 +92,7 @@ class Store:
                 apart=options.errors is not None, retry_failed=options.retry_failed
             )
         for file in self._files:
-            if journal.rewrite or file.is_stream:
+            if journal.rewrite and not file.is_stream:
                 with _disk(file.path):
                     file.rewrite(journal)
         with _disk(options.journal):
@@ -118,7 +120,7 @@ class Store:
 
     def save(self, records: Sequence[Record]) -> None:
         """
-        Store *records* and copy them to their files.
+        Store *records* and copy them to their files; for pipes they wait for `flush`.
 
         Raises:
             StorageError: If either cannot be written. Where only the copy failed,
@@ -129,6 +131,37 @@ class Store:
         for file, text in zip(self._files, texts, strict=False):
             with _disk(file.path):
                 file.append(text)
+
+    async def replay(self) -> None:
+        """
+        Give streams what earlier runs have brought.
+
+        Raises:
+            StorageError: If one cannot be written, or its reader has gone.
+        """
+        for file in self._files:
+            if file.is_stream:
+                pieces = file.pieces(self._journal)
+                while await to_thread.run_sync(self._pass_on, pieces, file):
+                    await self.flush()
+
+    def _pass_on(self, pieces: Iterator[bytes], file: OutputFile) -> bool:
+        with _disk(self._journal.path):
+            piece = next(pieces, b"")
+        with _disk(file.path):
+            file.append(piece)
+        return bool(piece)
+
+    async def flush(self) -> None:
+        """
+        Wait until the readers of pipes have taken what they are to get.
+
+        Raises:
+            StorageError: If one has gone.
+        """
+        for file in self._files:
+            with _disk(file.path):
+                await file.flush()
 
     def close(self) -> None:
         """

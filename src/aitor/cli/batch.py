@@ -8,14 +8,16 @@ same command goes on from there; 130 and 143 likewise, after Control-C and SIGTE
 
 import gc
 import json
+import select
 import signal
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
 from aitor.cli.exits import FAILED, MISUSED, exits_for_errors
 from aitor.cli.options import Backend, Config
+from aitor.cli.signals import last_one_ends
 from aitor.errors import AccountError, LLMError
 
 if TYPE_CHECKING:
@@ -32,8 +34,6 @@ STOPPED = 75
 
 SIGNALLED = 128
 """And the signal's number, as shells count it."""
-
-STDOUT = "-"
 
 PATIENT = (10_000, 20, 20)
 """
@@ -56,7 +56,8 @@ Errors = Annotated[
 JournalFile = Annotated[
     str | None,
     typer.Option(
-        metavar="FILE", help="What it is resumed from; else OUT and '.journal'."
+        metavar="FILE",
+        help="What it is resumed from; else OUT and '.journal', if OUT is a file.",
     ),
 ]
 RetryFailed = Annotated[
@@ -127,12 +128,14 @@ def batch(
     Run it again after whatever ended it, and it goes on. Rows are in the shape of
     OpenAI's or Anthropic's batches, or bare: {"prompt": …} or {"messages": …}.
     """
-    if as_json and output == STDOUT:
+    from aitor.batch.output import default_journal, is_stdout
+
+    if as_json and is_stdout(output):
         raise typer.BadParameter(
             "standard output takes records or numbers, not both", param_hint="--json"
         )
     options = {
-        "journal": journal,
+        "journal": journal or default_journal(output),
         "errors": errors,
         "retry_failed": retry_failed,
         "restart": restart,
@@ -180,6 +183,7 @@ class _Command:
         self._console = Console(stderr=True)
         self._summary = Summary()
         self._signal: int | None = None
+        self._given_up = False
         self._failure: LLMError | None = None
 
     async def run(self) -> None:
@@ -189,15 +193,16 @@ class _Command:
         from aitor.batch.progress import show_progress
 
         broker = self._configuration.broker()
-        stop = anyio.Event()
-        with anyio.CancelScope() as whole:
-            async with anyio.create_task_group() as tasks:
-                await tasks.start(self._listen, stop, whole)
-                if self.draws:
-                    limit = self._options["limit"]
-                    tasks.start_soon(show_progress, self._summary, self._console, limit)
+        stop, whole = anyio.Event(), anyio.CancelScope()
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(self._listen, stop, whole)
+            if self.draws:
+                limit = self._options["limit"]
+                tasks.start_soon(show_progress, self._summary, self._console, limit)
+            with whole:
                 await self._run_batch(broker, stop)
-                tasks.cancel_scope.cancel()
+            tasks.cancel_scope.cancel()
+        self._given_up = whole.cancel_called
 
     async def _run_batch(self, broker: "Broker", stop: "anyio.Event") -> None:
         from aitor.batch import Prices, identity, run_batch
@@ -228,18 +233,25 @@ class _Command:
     ) -> None:
         import anyio
 
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        numbers = signal.SIGINT, signal.SIGTERM
+        with (
+            anyio.open_signal_receiver(*numbers) as signals,
+            last_one_ends(*numbers, after=2),
+        ):
             task_status.started()
             async for number in signals:
                 self._signal = number
                 if stop.is_set():
                     whole.cancel()
-                    return
+                    continue
                 stop.set()
-                _tell(
-                    f"no more rows are taken; waiting for {self._summary.in_flight:,} "
-                    f"in flight (again to give them up)"
-                )
+                # A standard error that is stuck must not keep the next signal out.
+                if _takes_text(sys.stderr):
+                    _tell(
+                        f"no more rows are taken; waiting for "
+                        f"{self._summary.in_flight:,} in flight (again to give them "
+                        f"up)"
+                    )
 
     def tell(self, *, quiet: bool, as_json: bool) -> None:
         """Write what came of it."""
@@ -249,6 +261,8 @@ class _Command:
         known = InputError | StorageError | AccountError
         if self._failure and not isinstance(self._failure, known):
             raise self._failure
+        if self._given_up and not _takes_text(sys.stderr):
+            return
         for note in self._summary.notes:
             _tell(note)
         if as_json:
@@ -263,7 +277,7 @@ class _Command:
             _tell(f"{lost:,} rows were given up in flight and may be paid for again")
 
     def _next_time(self) -> str:
-        if self._files[1] == STDOUT and self._options["journal"] is None:
+        if self._options["journal"] is None:
             return "the next run begins anew, for there was no --journal"
         return "the same command goes on from here"
 
@@ -279,6 +293,13 @@ class _Command:
         if self._failure is None and self._signal is not None:
             return SIGNALLED + self._signal
         return STOPPED
+
+
+def _takes_text(stream: TextIO) -> bool:
+    """Return whether a line can be written to *stream* without waiting."""
+    ready = select.poll()
+    ready.register(stream, select.POLLOUT)
+    return bool(ready.poll(0))
 
 
 def _tell(text: str) -> None:
