@@ -16,6 +16,7 @@ CANARY = "sk-canary-4711"
 
 PROVIDERS = '''
 import sys
+import time
 
 import anyio
 
@@ -63,6 +64,26 @@ class Silent(Provider):
         sys.stderr.write("asked\\n")
         sys.stderr.flush()
         await anyio.sleep_forever()
+
+
+class Stubborn(Provider):
+    """Never answers, and never leaves."""
+
+    kind = "stubborn"
+
+    async def complete(self, request, progress):
+        try:
+            sys.stderr.write("asked\\n")
+            sys.stderr.flush()
+            await anyio.sleep_forever()
+        finally:
+            sys.stderr.write("stays\\n")
+            sys.stderr.flush()
+            while True:
+                try:
+                    time.sleep(60)
+                except BaseException:
+                    pass
 
 
 class SilentGroup(Silent):

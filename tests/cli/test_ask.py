@@ -225,3 +225,26 @@ def test_an_interrupt_ends_it_quietly(
         process.send_signal(signal.SIGINT)
         stdout, stderr = process.communicate(timeout=30)
     assert (process.returncode, stdout, stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_second_interrupt_ends_it_whatever_it_is_doing(
+    directory: Path, configure: Configure, backend: str
+) -> None:
+    configure('[providers.stubborn]\nkind = "users_providers:Stubborn"\n')
+    aitor = Path(sys.executable).with_name("aitor")
+    with subprocess.Popen(
+        [aitor, "ask", "hello", "--backend", backend],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "asked\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.readline() == "stays\n"
+        process.send_signal(signal.SIGINT)
+        try:
+            assert process.wait(timeout=30) == -signal.SIGINT
+        finally:
+            process.kill()

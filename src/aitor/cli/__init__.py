@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Annotated
 
 from aitor import __version__
+from aitor.cli.exits import INTERRUPTED, MISUSED
 
 if TYPE_CHECKING:
     import typer
@@ -31,7 +32,10 @@ def main() -> None:
             f"aitor: the command line needs {error.name}, which is not installed: "
             f"install aitor with its extra 'cli' (the README says how)\n"
         )
-        sys.exit(2)
+        sys.exit(MISUSED)
+    except KeyboardInterrupt:
+        # While everything is imported, which typer would not see.
+        sys.exit(INTERRUPTED)
     if not sys.flags.safe_path:
         # The provider classes that a configuration names may lie where the command
         # runs; last, so that they cannot take the place of other modules.

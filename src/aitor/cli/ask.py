@@ -3,6 +3,7 @@
 """
 
 import json
+import signal
 import sys
 from dataclasses import asdict
 from functools import partial
@@ -12,6 +13,7 @@ import typer
 
 from aitor.cli.exits import exits_for_errors
 from aitor.cli.options import Backend, Config
+from aitor.cli.signals import last_one_ends
 
 if TYPE_CHECKING:
     from aitor.config import Configuration
@@ -89,8 +91,9 @@ async def _ask(
     verbose: bool,
 ) -> "Reply":
     listeners = [_tell_attempt] if verbose else []
-    async with configuration.broker(listeners=listeners) as broker:
-        return await broker.submit(request, **delivery)
+    with last_one_ends(signal.SIGINT, after=1):
+        async with configuration.broker(listeners=listeners) as broker:
+            return await broker.submit(request, **delivery)
 
 
 def _parameter(text: str) -> tuple[str, Any]:
