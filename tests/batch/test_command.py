@@ -409,9 +409,10 @@ def test_a_torn_file_is_told(desk: Desk) -> None:
 
 def test_standard_output_takes_records_or_numbers(desk: Desk) -> None:
     desk.write("a")
-    result = desk.run("--json", output="-")
-    assert result.exit_code == 2
-    assert "records or numbers, not both" in result.stderr
+    for options, output in ((), "-"), (("--errors", "-"), "out.jsonl"):
+        result = desk.run("--json", *options, output=output)
+        assert result.exit_code == 2
+        assert "records or numbers, not both" in result.stderr
 
 
 def test_a_pipeline(desk: Desk) -> None:

@@ -697,3 +697,20 @@ async def test_standard_output_needs_no_journal(
             await batch.run()
         monkeypatch.undo()
     assert names_in(tmp_path) == ["caught", "in.jsonl"]
+
+
+async def test_a_closed_standard_stream_is_told(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Python has None for it.
+    """
+    batch.write_rows(1)
+    monkeypatch.setattr("sys.stdin", None)
+    monkeypatch.setattr("sys.stdout", None)
+    source, batch.source = batch.source, Path("-")
+    with pytest.raises(ConfigurationError, match="input - cannot be read: it is close"):
+        await batch.run()
+    batch.source, batch.output = source, Path("-")
+    with pytest.raises(ConfigurationError, match="- cannot be written: it is closed"):
+        await batch.run()

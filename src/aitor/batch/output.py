@@ -178,6 +178,8 @@ class OutputFile:
 
 def _open(path: str) -> int:
     if is_stdout(path):
+        if sys.stdout is None:
+            raise OSError(errno.EBADF, "it is closed")
         # A copy, so that closing ours leaves the program's own open.
         sys.stdout.flush()
         return os.dup(sys.stdout.fileno())

@@ -6,6 +6,7 @@ a million starts as fast as one of ten. A pipe gives up what it has: a row that 
 written there is on its way before the next one comes.
 """
 
+import errno
 import os
 import stat
 import sys
@@ -137,5 +138,7 @@ def may_block(descriptor: int) -> bool:
 
 def _open(path: str) -> BinaryIO:
     if path == STDIN:
+        if sys.stdin is None:
+            raise OSError(errno.EBADF, "it is closed")
         return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
     return Path(path).open("rb", buffering=0)

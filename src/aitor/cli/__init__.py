@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from aitor import __version__
 from aitor.cli.exits import INTERRUPTED, MISUSED
+from aitor.cli.streams import open_closed_streams, write
 
 if TYPE_CHECKING:
     import typer
@@ -23,6 +24,7 @@ EXTRA = frozenset({"rich", "typer"})
 
 def main() -> None:
     """Run the command line."""
+    open_closed_streams()
     try:
         run = application()
     except ModuleNotFoundError as error:
@@ -86,5 +88,5 @@ def application() -> "typer.Typer":
 
 def _tell_version(asked: bool) -> None:
     if asked:
-        sys.stdout.write(f"aitor {__version__}\n")
+        write(f"aitor {__version__}\n")
         sys.exit(0)

@@ -14,6 +14,7 @@ import typer
 from aitor.cli.exits import exits_for_errors
 from aitor.cli.options import Backend, Config
 from aitor.cli.signals import last_one_ends
+from aitor.cli.streams import require, write
 
 if TYPE_CHECKING:
     from aitor.config import Configuration
@@ -60,6 +61,7 @@ def ask(
     ] = False,
 ) -> None:
     """Ask one question and write the answer."""
+    require("stdout")
     given = dict(_parameter(each) for each in parameters or ())
     text = _standard_input() if prompt == STANDARD_INPUT else prompt
     if not text.strip():
@@ -107,6 +109,7 @@ def _parameter(text: str) -> tuple[str, Any]:
 
 
 def _standard_input() -> str:
+    require("stdin", "PROMPT")
     try:
         return sys.stdin.buffer.read().decode("utf-8")
     except UnicodeDecodeError as error:
@@ -143,4 +146,4 @@ def _as_json(reply: "Reply") -> str:
 def _write(text: str) -> None:
     # An answer may hold half of a surrogate pair, which no encoding takes.
     encoding = sys.stdout.encoding or "utf-8"
-    sys.stdout.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+    write(text.encode(encoding, "replace").decode(encoding) + "\n")

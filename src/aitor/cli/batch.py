@@ -18,6 +18,7 @@ import typer
 from aitor.cli.exits import FAILED, MISUSED, exits_for_errors
 from aitor.cli.options import Backend, Config
 from aitor.cli.signals import last_one_ends
+from aitor.cli.streams import require, write
 from aitor.errors import AccountError, LLMError
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ STOPPED = 75
 
 SIGNALLED = 128
 """And the signal's number, as shells count it."""
+
+STDIN = "-"
 
 PATIENT = (10_000, 20, 20)
 """
@@ -130,10 +133,17 @@ def batch(
     """
     from aitor.batch.output import default_journal, is_stdout
 
-    if as_json and is_stdout(output):
-        raise typer.BadParameter(
-            "standard output takes records or numbers, not both", param_hint="--json"
-        )
+    if source == STDIN:
+        require("stdin", "IN")
+    for name, hint in ((output, "--output"), (errors, "--errors")):
+        if name is None or not is_stdout(name):
+            continue
+        require("stdout", hint)
+        if as_json:
+            raise typer.BadParameter(
+                "standard output takes records or numbers, not both",
+                param_hint="--json",
+            )
     options = {
         "journal": journal or default_journal(output),
         "errors": errors,
@@ -266,7 +276,7 @@ class _Command:
         for note in self._summary.notes:
             _tell(note)
         if as_json:
-            sys.stdout.write(json.dumps(self._summary.to_json()) + "\n")
+            write(json.dumps(self._summary.to_json()) + "\n")
         elif not quiet:
             report(self._summary, self._console)
         if self._failure:

@@ -11,6 +11,7 @@ import typer
 
 from aitor.cli.exits import MISUSED, exits_for_errors
 from aitor.cli.options import Config
+from aitor.cli.streams import write
 
 __all__ = ("check",)
 
@@ -45,7 +46,7 @@ def check(
 
 
 def _write_json(value: Mapping[str, Any]) -> None:
-    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+    write(json.dumps(value, indent=2) + "\n")
 
 
 # From a description to words.
@@ -154,9 +155,9 @@ def _show(sections: Iterable[tuple[str, Rows]]) -> None:
         return
     for title, rows in sections:
         width = max(len(label) for label, _ in rows)
-        sys.stdout.write(f"{title}\n")
+        write(f"{title}\n")
         for label, text in rows:
-            sys.stdout.write(f"  {label:{width}}  {text}\n")
+            write(f"  {label:{width}}  {text}\n")
 
 
 def _is_terminal() -> bool:

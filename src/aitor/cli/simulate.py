@@ -6,7 +6,6 @@ configuration are wrong.
 """
 
 import json
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ import typer
 
 from aitor.cli.exits import exits_for_errors
 from aitor.cli.options import Config
+from aitor.cli.streams import write
 
 if TYPE_CHECKING:
     from aitor.config import Configuration
@@ -135,7 +135,7 @@ def simulate(
         batch = _batch(requests, tokens_in, max_in_flight, timeout)
         forecast = _run(configuration, assumptions, batch, seed, exact=exact)
     if as_json:
-        sys.stdout.write(json.dumps(forecast.to_json(), indent=2) + "\n")
+        write(json.dumps(forecast.to_json(), indent=2) + "\n")
     else:
         _report(forecast, configuration.source, assumptions, batch)
     if svg is not None:
