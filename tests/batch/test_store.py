@@ -302,6 +302,31 @@ def test_settings_may_change_while_nothing_is_stored(desk: Desk) -> None:
         pass
 
 
+@pytest.mark.parametrize("retry", [False, True])
+def test_settings_may_change_while_every_row_has_failed(
+    desk: Desk, *, retry: bool
+) -> None:
+    """
+    Many fail for a wrong setting, and nobody has an answer that could be mixed.
+
+    Those that stay failed are told of, for nothing else would say why they are not run.
+    """
+    desk.save(record("a", failed=True), settings={"url": "wrong"})
+    with desk.open(settings={"url": "right"}, retry_failed=retry) as store:
+        assert len(store.admit([row("a")]).rows) == retry
+        told = (
+            "rows that failed had other settings (url); run them again with "
+            "--retry-failed"
+        )
+        assert store.notes == ([] if retry else [told])
+        store.save([record("b")])
+    with desk.open(settings={"url": "right"}) as store:
+        assert store.notes == []
+    refused = pytest.raises(ConfigurationError, match=r"other settings \(url\)")
+    with refused, desk.open(settings={"url": "wrong"}, retry_failed=True):
+        pass
+
+
 def test_settings_are_not_in_the_journal(desk: Desk) -> None:
     with desk.open(settings={"base_url": "https://key@host"}):
         pass

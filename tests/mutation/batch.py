@@ -71,7 +71,7 @@ BATCH = (
     Mutation(
         "answers-mixed",
         "batch/journal.py",
-        "if self._number and not accept:",
+        "if self.holds(failed=False) and not accept:",
         "if False:",
         "Answers got with other settings are not mixed with these.",
         STORE,

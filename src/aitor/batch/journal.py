@@ -228,15 +228,19 @@ class Journal:
 
     # What the batch was begun with.
 
-    def settle(self, settings: Mapping[str, Any], *, accept: bool = False) -> None:
+    def settle(self, settings: Mapping[str, Any], *, accept: bool = False) -> list[str]:
         """
         Check that *settings* are those that the stored answers were got with.
 
-        Only hashes are stored. Without any record every setting is good.
+        Only hashes are stored. Without any answer every setting is good: a row that
+        failed has none, and a wrong setting is what many fail for.
 
         Args:
             settings: By name, everything outside the rows that can change an answer.
             accept: Keep answers that were got with others.
+
+        Returns:
+            The settings that differ.
 
         Raises:
             ConfigurationError: Naming the settings that differ, or one that is no
@@ -248,8 +252,8 @@ class Journal:
             name for name in now.keys() | old.keys() if now.get(name) != old.get(name)
         )
         if not differ:
-            return
-        if self._number and not accept:
+            return []
+        if self.holds(failed=False) and not accept:
             raise ConfigurationError(
                 f"the answers in {self.path} were got with other settings "
                 f"({', '.join(differ)}); go back to those, keep the answers with "
@@ -258,6 +262,12 @@ class Journal:
         with self._transaction():
             self._database.execute("DELETE FROM settings")
             self._insert("settings", list(now.items()))
+        return differ
+
+    def holds(self, *, failed: bool) -> bool:
+        """Return whether there is any row that was answered, or that failed."""
+        query = "SELECT EXISTS (SELECT 1 FROM records WHERE failed = ?)"
+        return bool(self._database.execute(query, (failed,)).fetchone()[0])
 
     # The layout: which record is where in which file.
 

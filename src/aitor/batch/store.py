@@ -87,10 +87,15 @@ class Store:
         with _disk(options.journal):
             if options.restart:
                 journal.clear()
-            journal.settle(options.settings, accept=options.accept_changes)
+            differ = journal.settle(options.settings, accept=options.accept_changes)
             journal.arrange(
                 apart=options.errors is not None, retry_failed=options.retry_failed
             )
+            if differ and journal.holds(failed=True):
+                self.notes.append(
+                    f"rows that failed had other settings ({', '.join(differ)}); run "
+                    f"them again with --retry-failed"
+                )
         for file in self._files:
             if journal.rewrite and not file.is_stream:
                 with _disk(file.path):
