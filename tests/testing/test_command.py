@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -72,7 +73,14 @@ def test_it_speaks_json_to_programs() -> None:
         (["--fault", "explode"], "kind=explode"),
         (["--latency", "soon"], "is no distribution"),
         (["--requests-per-minute", "0"], "above zero"),
+        (["--latency", "uniform(3, 1)"], "uniform(3, 1) is no distribution"),
+        (["--concurrency", "0"], "concurrency is at least 1"),
+        (["--tokens-per-second", "nan"], "tokens_per_second and context_window"),
+        (["--context-window", "-1"], "are at least 0"),
+        (["--fault", "dead after=20 until=10"], "after=20 until=10 is no time at all"),
+        (["--fault", "dead at=0"], "at counts requests from 1"),
         (["--host", "203.0.113.1"], "cannot listen on 203.0.113.1:0"),
+        (["--port", "70000"], "--port"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_served(
@@ -83,3 +91,13 @@ def test_bad_settings_are_refused_before_anything_is_served(
         _, err = process.communicate(timeout=10)
     assert process.returncode == 2
     assert message in " ".join(err.split())
+
+
+def test_an_address_of_the_sixth_version_is_in_brackets() -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("there is no such address here")
+    with running("--host", "::1") as (_, line):
+        assert line.startswith("http://[::1]:")
+        assert ask(line.strip()) == "Answer to row-17"

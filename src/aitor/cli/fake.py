@@ -21,7 +21,9 @@ _VENDOR = "What the vendor knows"
 def fake_provider(
     *,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0: any.")] = 8080,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any.")
+    ] = 8080,
     latency: Annotated[
         str,
         typer.Option(

@@ -87,8 +87,11 @@ class Behaviour:
             )
         if not set(self.dialects) <= set(DIALECTS):
             raise ValueError(f"dialects={self.dialects!r}: expected some of {DIALECTS}")
-        if self.tokens_per_second < 0:
-            raise ValueError("tokens_per_second is at least 0")
+        # The other way round, a number that is none would pass.
+        if not (self.tokens_per_second >= 0 and self.context_window >= 0):
+            raise ValueError("tokens_per_second and context_window are at least 0")
+        if self.concurrency is not None and self.concurrency < 1:
+            raise ValueError("concurrency is at least 1; without it, all pass")
 
     def make_limits(self) -> Limits:
         """

@@ -43,8 +43,10 @@ class Distribution:
 
     def __post_init__(self) -> None:
         count = _SAMPLERS[self.name][0] if self.name in _SAMPLERS else -1
-        if len(self.values) != count or not all(
-            0 <= value < math.inf for value in self.values
+        if (
+            len(self.values) != count
+            or not all(0 <= value < math.inf for value in self.values)
+            or (self.name == "uniform" and self.values[0] > self.values[1])
         ):
             raise ValueError(
                 f"{self} is no distribution: expected a number of at least 0, "

@@ -127,6 +127,10 @@ class Fault:
             "first, every, after, seconds and size are at least 0": (
                 min(self.first, self.every, self.after, self.seconds, self.size) >= 0
             ),
+            f"after={self.after:g} until={self.until:g} is no time at all": (
+                self.after < self.until
+            ),
+            "at counts requests from 1": min(self.at, default=1) >= 1,
         }
         for message, holds in checks.items():
             if not holds:

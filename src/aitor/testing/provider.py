@@ -139,7 +139,8 @@ class FakeProvider:
         async with listener, anyio.create_task_group() as tasks:
             tasks.start_soon(listener.serve, accept)
             try:
-                yield f"{'https' if ssl_context else 'http'}://{host}:{port}"
+                name = f"[{host}]" if ":" in host else host
+                yield f"{'https' if ssl_context else 'http'}://{name}:{port}"
             except Exception as error:  # noqa: BLE001 - raised again below
                 # From outside the task group, so that it leaves as it came and
                 # not as a member of an exception group.
