@@ -55,6 +55,16 @@ def test_bare_line(key: str) -> None:
     assert request == Request(tuple(HELLO), "m", {"temperature": 0})
 
 
+def test_what_a_vendor_may_take_is_left_to_it() -> None:
+    """
+    OpenRouter takes `provider`, vLLM `priority`, and gateways `timeout`.
+    """
+    given = {"provider": {"order": ["a"]}, "priority": 1, "timeout": 5}
+    assert request_of({"prompt": "hello", **given}).parameters == given
+    given = {"provider": "a", "tenant": "b"}
+    assert request_of({"body": {"messages": HELLO, **given}}).parameters == given
+
+
 def test_a_prompt_may_be_messages() -> None:
     assert request_of({"prompt": HELLO}) == Request(tuple(HELLO))
 
@@ -124,6 +134,12 @@ QUOTES = "property name enclosed in double quotes"
          "'url' = '/v1/embeddings': only '/v1/chat/completions' is supported"),
         (b'{"body": {}, "method": "GET"}',
          "'method' = 'GET': only 'POST' is supported"),
+        (b'{"prompt": "hello", "tenant": "t"}',
+         "'tenant' is the same for all rows: see --tenant"),
+        (b'{"messages": [], "max_in_flight": 3, "tenant": "t"}',
+         "'max_in_flight' is the same for all rows: see --max-in-flight"),
+        (b'{"prompt": "hello", "provider": "openai"}',
+         "'provider' is the same for all rows: see --provider"),
         (b'{"prompt": "hello", "id": ""}',
          "'custom_id' is empty"),
         (b'{"prompt": "hello", "custom_id": true}',

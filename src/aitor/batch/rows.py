@@ -21,6 +21,12 @@ __all__ = ("Row", "read_row")
 URLS = ("/v1/chat/completions", "/chat/completions")
 """What an OpenAI line may ask for; the second is how Azure writes it."""
 
+DELIVERY = ("max_in_flight", "provider", "tenant")
+"""
+What of a bare line would be meant for us and not for a vendor, who would refuse each
+row of the batch. `timeout` and `priority` are left alone: some gateways take them.
+"""
+
 EXPECTED = (
     "expected an object with 'body' (OpenAI Batch), 'params' (Anthropic), "
     "'prompt' or 'messages'"
@@ -121,6 +127,7 @@ def _request(fields: dict[str, Any]) -> Request:
         return _from_body(fields["params"], "params")
     if "prompt" in fields and "messages" in fields:
         raise BadRequestError("both 'prompt' and 'messages'; expected one of them")
+    _check_delivery(fields)
     if "prompt" in fields:
         return _bare(fields, fields.pop("prompt"))
     if "messages" in fields:
@@ -135,6 +142,15 @@ def _check_target(fields: dict[str, Any]) -> None:
     method = fields.get("method", "POST")
     if method != "POST":
         raise BadRequestError(f"'method' = {method!r:.80}: only 'POST' is supported")
+
+
+def _check_delivery(fields: dict[str, Any]) -> None:
+    for key in DELIVERY:
+        # OpenRouter has a parameter of that name, but it is an object.
+        if key in fields and (key != "provider" or isinstance(fields[key], str)):
+            raise BadRequestError(
+                f"{key!r} is the same for all rows: see --{key.replace('_', '-')}"
+            )
 
 
 def _from_body(body: Any, key: str | None) -> Request:
