@@ -495,6 +495,33 @@ def test_a_fifo_gets_every_record(desk: Desk) -> None:
     assert len(names) == len(desk.bill()) == 1_000
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_fifo_that_nobody_writes_to_can_be_left(desk: Desk, backend: str) -> None:
+    os.mkfifo(desk.path / "in.jsonl")
+    process = desk.start("--backend", backend)
+    journal = desk.path / "out.jsonl.journal"
+    while not journal.exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate()
+    assert process.returncode == 130
+    assert "0 rows read" in stderr
+
+
+def test_a_fifo_is_read_from_its_first_writer_on(desk: Desk) -> None:
+    os.mkfifo(desk.path / "in.jsonl")
+    process = desk.start()
+    with (desk.path / "in.jsonl").open("w") as fifo:
+        fifo.write('{"prompt": "a"}\n')
+        fifo.flush()
+        desk.wait_for_bill(1)
+        fifo.write('{"prompt": "b"}\n')
+    process.communicate()
+    assert process.returncode == 0
+    assert desk.records().keys() == {"row-1", "row-2"}
+
+
 @pytest.mark.parametrize("output", ["-", "/dev/stdout", "/dev/fd/1"])
 def test_standard_output_has_no_journal_by_any_name(desk: Desk, output: str) -> None:
     desk.write("a")

@@ -141,4 +141,9 @@ def _open(path: str) -> BinaryIO:
         if sys.stdin is None:
             raise OSError(errno.EBADF, "it is closed")
         return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
+    if Path(path).is_fifo():
+        # At once: opening it would wait for a writer, and nothing ends that wait.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        os.set_blocking(descriptor, True)
+        return os.fdopen(descriptor, "rb", buffering=0)
     return Path(path).open("rb", buffering=0)
