@@ -203,6 +203,13 @@ def test_how_requests_travel_may_change(desk: Desk) -> None:
     assert desk.bill() == ["a"]
 
 
+def test_an_output_that_cannot_be_looked_at_is_2(desk: Desk) -> None:
+    desk.write("a")
+    result = desk.run(output="x" * 300)
+    assert result.exit_code == 2
+    assert desk.bill() == []
+
+
 def test_a_second_run_at_the_same_time_is_2(desk: Desk) -> None:
     """
     And it holds nothing up: after a kill the next run goes on at once.

@@ -18,6 +18,7 @@ import select
 import stat
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -41,9 +42,12 @@ def is_stdout(path: str) -> bool:
 
 def default_journal(output: str) -> str | None:
     """Return the journal of *output*: beside it, or none where it keeps nothing."""
-    path = Path(output)
-    if is_stdout(output) or (path.exists() and not path.is_file()):
+    if is_stdout(output):
         return None
+    # One that cannot be looked at is refused when it is opened.
+    with suppress(OSError):
+        if not stat.S_ISREG(Path(output).stat().st_mode):
+            return None
     return f"{output}.journal"
 
 
