@@ -622,3 +622,24 @@ async def test_an_error_for_want_of_time_is_not_shared_with_who_has_more() -> No
         tasks.start_soon(hurries)
         await anyio.sleep(0.01)
         assert (await broker.submit("q")).text == "ok"
+
+
+async def test_a_broker_that_closes_leaves_the_line_of_a_limit() -> None:
+    """Another one may stand behind it."""
+    limit = Limit("shared", LimitSettings(requests_per_minute=6))
+    one, two = (ScriptedProvider("ok", limits="shared") for _ in range(2))
+    closing, staying = (Broker([each], limits={"shared": limit}) for each in (one, two))
+    await closing.submit("uses up the limit")
+
+    async def ends() -> None:
+        with pytest.raises(BrokerClosedError):
+            await closing.submit("first in line")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ends)
+        await anyio.sleep(0.1)
+        tasks.start_soon(_ask_one, staying, "scripted")
+        await anyio.sleep(0.1)
+        await closing.aclose(drain_timeout=0.0)
+        await anyio.sleep(60.0)
+        assert len(two.sent) == 1

@@ -497,6 +497,8 @@ class Actor:
             call.refuse(refusals.closed(self))
         for call in self._running:
             call.abort()
+        # Others may share the limit, of another broker too.
+        self.look_again(anyio.current_time())
 
     def __repr__(self) -> str:
         return (
