@@ -31,6 +31,7 @@ from aitor.errors import (
     ServerError,
 )
 from aitor.laws.bucket import Cost
+from aitor.laws.budget import RetryBudget
 from aitor.messages import Answer, Request, Usage
 from aitor.outcomes import Outcome
 from aitor.providers.settings import LimitSettings
@@ -643,3 +644,18 @@ async def test_a_broker_that_closes_leaves_the_line_of_a_limit() -> None:
         await closing.aclose(drain_timeout=0.0)
         await anyio.sleep(60.0)
         assert len(two.sent) == 1
+
+
+async def test_who_has_become_well_meanwhile_is_asked_after_all() -> None:
+    """The budget had nothing for it while it failed; that was a moment ago."""
+    first = ScriptedProvider([ServerError("no"), Slow(0.1, "ok"), "well"])
+    second = ScriptedProvider(ServerError("no"), retry_delay=3.0)
+    broker = Broker({"first": first, "second": second}, retry_ratio=0.0, seed=1)
+    broker._delivery.budget = RetryBudget(ratio=0.0, initial=0.0, per_second=0.0)
+    with contextlib.suppress(ServerError):
+        await broker.submit("makes it fail", provider=["first"])
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_ask_one, broker, "first")
+        await anyio.sleep(0.01)
+        reply = await broker.submit("x", provider=["second", "first"])
+    assert reply.text == "well"

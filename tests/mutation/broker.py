@@ -95,9 +95,18 @@ BROKER = (
     Mutation(
         "budget-hides-who-is-well",
         "broker/delivery.py",
-        "route.drop(candidate)\n                if not len(route):",
-        "if True:",
+        "elif last is None or self._may_try(candidate, envelope, now):",
+        "elif last is not None and not self._may_try(candidate, envelope, now):\n"
+        "                return None\n            else:",
         "To move on to a provider that is well is no burden on anybody.",
+        FOUND,
+    ),
+    Mutation(
+        "unpaid-for-good",
+        "broker/delivery.py",
+        "now = anyio.current_time()\n                route.reconsider()",
+        "now = anyio.current_time()",
+        "Who has become well meanwhile is asked after all.",
         FOUND,
     ),
     Mutation(
@@ -566,7 +575,7 @@ BROKER = (
     Mutation(
         "over-comes-back",
         "broker/route.py",
-        "self.drop(candidate)\n            # Of an",
+        "self._candidates.remove(candidate)\n            # Of an",
         "# Of an",
         "Who refuses for good is not asked again.",
         f"{SUBMIT} -k only_this_model",

@@ -168,25 +168,22 @@ class Delivery:
             if not route.cut(call.actor, error, now, self._random.random()):
                 return None
         last = envelope.last
-        while True:
-            candidate = route.choose(now)
-            if candidate is None:
-                return None
+        route.reconsider()
+        while (candidate := route.choose(now)) is not None:
             if candidate.not_before > now:
                 if last is not None and candidate.not_before > envelope.deadline:
                     last.cut_short = True
                     return None
                 await self._back_off(envelope, candidate.not_before, now)
                 now = anyio.current_time()
+                route.reconsider()
             elif last is None or self._may_try(candidate, envelope, now):
                 call = Call(candidate, envelope, movable=len(route) > 1)
                 candidate.actor.enter(call, now, wait_for_room=True)
                 return call
-            elif not envelope.patient:
-                # To ask somebody else who is well is no burden on anybody.
-                route.drop(candidate)
-                if not len(route):
-                    last.add_note("the retry budget allowed no further try")
+        if last is not None and route.is_unpaid:
+            last.add_note("the retry budget allowed no further try")
+        return None
 
     def _may_try(self, candidate: Candidate, envelope: Envelope, now: float) -> bool:
         # Moving on to a provider that is well is no burden on anybody. Asking again
@@ -200,6 +197,8 @@ class Delivery:
             backoff = candidate.actor.backoff
             wait = backoff.delay_for(candidate.failures, self._random.random())
             candidate.not_before = now + max(wait, SHORTEST_WAIT)
+        else:
+            candidate.unpaid = True
         return False
 
     async def _back_off(self, envelope: Envelope, until: float, now: float) -> None:

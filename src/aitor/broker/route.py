@@ -56,6 +56,7 @@ class Candidate:
         "request",
         "retries",
         "silent",
+        "unpaid",
     )
 
     def __init__(self, actor: Actor, request: Request) -> None:
@@ -66,6 +67,7 @@ class Candidate:
         self.not_before = -math.inf  # the earliest time to ask it again
         self.silent = False  # it said nothing until its timeout
         self.owes = False  # asking it again is paid from the retry budget
+        self.unpaid = False  # the budget did not allow that a moment ago
         self.left_out: tuple[str, ...] = ()  # parameters it was found not to take
         self.guess = 0.0  # its input tokens, as the provider guesses them
         self._cost: Cost | None = None
@@ -151,12 +153,20 @@ class Route:
                 best, soonest = one, start
         return best
 
-    def drop(self, candidate: Candidate) -> None:
-        """Ask *candidate* no more."""
-        self._candidates.remove(candidate)
-
     def _usable(self, one: Candidate, now: float) -> bool:
+        if one.unpaid:
+            return False
         return self.envelope.patient or not one.actor.open(now)
+
+    def reconsider(self) -> None:
+        """Ask also those again for whom the retry budget had nothing."""
+        for one in self._candidates:
+            one.unpaid = False
+
+    @property
+    def is_unpaid(self) -> bool:
+        """Whether somebody is not asked for want of a retry budget."""
+        return any(one.unpaid for one in self._candidates)
 
     def _by_failures(self) -> Iterator[Candidate]:
         """Iterate over them, those without a failure first, the silent last."""
@@ -202,7 +212,7 @@ class Route:
         if step is Step.AGAIN:
             self._learn(candidate, error)
         elif step is Step.OVER:
-            self.drop(candidate)
+            self._candidates.remove(candidate)
             # Of an account that is too small for it, another one may be larger.
             if error.outcome is Outcome.TOO_LONG and error.status != TOO_MANY:
                 self._keep_larger(candidate)
@@ -214,7 +224,7 @@ class Route:
         # Once for each parameter: a provider that names one again did not learn.
         name = error.parameter if isinstance(error, UnsupportedParameterError) else ""
         if name in candidate.left_out:
-            self.drop(candidate)
+            self._candidates.remove(candidate)
         candidate.left_out += (name,)
 
     def _keep_larger(self, than: Candidate) -> None:
@@ -237,7 +247,7 @@ class Route:
         if not (limited and self.envelope.patient):
             candidate.retries += 1
         if candidate.retries > settings.max_retries:
-            self.drop(candidate)
+            self._candidates.remove(candidate)
             return
         if isinstance(error, AttemptTimeoutError) and len(self) > 1:
             candidate.silent = True
