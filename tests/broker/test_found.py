@@ -329,6 +329,34 @@ async def test_without_a_retry_delay_a_pause_of_unknown_length_is_still_one() ->
     assert anyio.current_time() - begin > 1.0
 
 
+async def test_a_newcomer_may_make_somebody_else_the_first() -> None:
+    """It is urgent, but less so than one that fairness keeps back is old."""
+
+    class Sized(ScriptedProvider):
+        def guess_input(self, request: Request) -> float:
+            return float(request.messages[0]["content"])
+
+    provider = Sized(
+        Slow(200.0, "ok"), workers=9, tokens_per_minute=20_000, timeout=300.0
+    )
+    begin = anyio.current_time()
+
+    async def ask(tokens: int, at: float, **delivery: Any) -> None:
+        await anyio.sleep_until(begin + at)
+        await broker.submit(str(tokens), max_tokens=1, **delivery)
+
+    async with Broker([provider]) as broker, anyio.create_task_group() as tasks:
+        tasks.start_soon(ask, 19_999, 0.0)
+        tasks.start_soon(partial(ask, 5_000, 1.0, tenant="blue"))
+        tasks.start_soon(partial(ask, 10, 2.0, tenant="blue"))
+        # By fairness it is before the small one, and waits for its tokens.
+        tasks.start_soon(partial(ask, 5_005, 59.0, tenant="red"))
+        tasks.start_soon(partial(ask, 10, 62.0, priority=1))
+    starts = [sent.started - begin for sent in provider.sent]
+    assert starts[:2] == [0.0, pytest.approx(60.0, abs=0.1)]
+    assert starts[2] == 62.0
+
+
 async def test_a_newcomer_whom_fairness_puts_first_starts_at_once() -> None:
     """And not when the one before whom it came looks again."""
 
@@ -659,3 +687,14 @@ async def test_who_has_become_well_meanwhile_is_asked_after_all() -> None:
         await anyio.sleep(0.01)
         reply = await broker.submit("x", provider=["second", "first"])
     assert reply.text == "well"
+
+
+async def test_what_is_larger_than_a_limit_holds_up_no_longer_than_the_limit() -> None:
+    """So a start is foretold that comes true, and nobody is refused for nothing."""
+    provider = ScriptedProvider("ok", tokens_per_minute=1_000)
+    async with Broker([provider], drain_timeout=0.0) as broker:
+        broker.submit_nowait("x" * 3_000)
+        for _ in range(2):
+            broker.submit_nowait("x" * 200_000)
+        reply = await broker.submit("x", max_tokens=10, timeout=600.0)
+    assert reply.text == "ok"

@@ -72,7 +72,7 @@ class Model(RuleBasedStateMachine):
         self.calls[number] = call
         full = len(self.seats.waiting) >= PLACES or bool(self.door)
         assert self.mailbox.full == full
-        self.mailbox.put(call)
+        self.mailbox.put(call, Cost(1, tokens, 0))
         entry = Entry(number, priority, tenant, float(tokens), envelope.arrived, number)
         self.door.append(entry)
         self.take_seats()

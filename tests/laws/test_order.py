@@ -136,6 +136,15 @@ def test_who_is_young_does_not_pass_the_urgent_on_the_age_of_another() -> None:
     assert emptied(queue) == ["patient", *["urgent"] * 3, *["young"] * 3]
 
 
+def test_the_age_of_a_flooding_tenants_entries_does_not_do_away_with_fairness() -> None:
+    queue: FairQueue[str] = FairQueue(aging=30.0)
+    for _ in range(100):
+        queue.push("flood", priority=1, tenant="flood", tokens=100.0, arrived=0.0)
+    queue.push("patient", arrived=5.0)
+    queue.push("newcomer", priority=1, tenant="newcomer", tokens=50.0, arrived=40.0)
+    assert [queue.pop().item for _ in range(3)] == ["flood", "patient", "newcomer"]
+
+
 def test_who_goes_for_its_age_pays_and_leaves_the_others_as_they_are() -> None:
     queue: FairQueue[str] = FairQueue(aging=30.0)
     for tenant, tokens in (("a", 500.0), ("b", 10.0)):
@@ -381,6 +390,7 @@ class Naive(Generic[T]):
         self.waiting: list[Entry[T]] = []
         self.clock: dict[int, float] = {}
         self.start: dict[tuple[int, Hashable], float] = {}
+        self.aged = False
 
     def push(self, entry: Entry[T]) -> None:
         flow = (entry.priority, entry.tenant)
@@ -412,19 +422,18 @@ class Naive(Generic[T]):
         return due, entry.arrived, entry.sequence
 
     def next(self) -> Entry[T] | None:
-        oldest = min(self.waiting, key=self.due, default=None)
-        if oldest is None:
-            return None
-        front = self.fronts()[oldest.priority]
-        others = [one for one in self.waiting if one.priority != oldest.priority]
-        fair = all(self.due(front) < self.due(other) for other in others)
-        return front if fair else oldest
+        fair = min(self.fronts().values(), key=self.due, default=None)
+        if fair is None or self.aged:
+            return fair
+        others = [one for one in self.waiting if one.priority != fair.priority]
+        return min([fair, *others], key=self.due)
 
     def take(self, entry: Entry[T]) -> None:
         # Whoever is served had a turn; whoever leaves by itself had none.
         fair = entry is self.fronts()[entry.priority]
         tag = self.tag(entry)
         self.start[entry.priority, entry.tenant] = tag
+        self.aged = not fair
         if fair:
             self.clock[entry.priority] = max(self.clock[entry.priority], tag)
         self.waiting.remove(entry)

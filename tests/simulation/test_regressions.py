@@ -78,17 +78,19 @@ A_TURN_THAT_NOBODY_TAKES = Script(
 
 A_NEWCOMER_THAT_CHANGES_WHO_IS_FIRST = Script(
     seed=301794,
-    providers={"a": {"latency": 0.2, "limits": "a", "workers": 2, "queue_size": 500}},
-    limits={"a": {"requests_per_minute": 6_000, "tokens_per_minute": 20_000}},
+    providers={"a": provider("a", latency=200.0, workers=9, timeout=3_000.0)},
+    limits={"a": {"tokens_per_minute": 20_000}},
     plans=(
-        Plan(0, 0.0),
-        Plan(1, 1.0, priority=1, input_tokens=50_000),
-        Plan(2, 2.0),
-        # Fairness puts it before the large one, and so the second before both.
-        Plan(3, 35.0, priority=1, tenant="red"),
-        Plan(4, 36.0),
-        Plan(5, 37.0),
+        Plan(0, 0.0, input_tokens=19_999, max_tokens=1),
+        Plan(1, 1.0, tenant="blue", input_tokens=5_000, max_tokens=1),
+        Plan(2, 2.0, tenant="blue", max_tokens=1),
+        # By fairness it is before the second of blue, which is older than the next.
+        Plan(3, 59.0, tenant="red", input_tokens=5_005, max_tokens=1),
+        Plan(4, 62.0, priority=1, max_tokens=1),
+        Plan(5, 62.5),
+        Plan(6, 63.0),
     ),
+    calm=900.0,
 )
 
 A_REFUND_LARGER_THAN_WHAT_WAS_TAKEN = Script(

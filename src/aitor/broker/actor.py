@@ -184,7 +184,8 @@ class Actor:
         call.mark = self._clock.mark(now)
         call.wake = wakeup()
         head = self._mailbox.head()
-        self._mailbox.put(call)
+        # Counted by its own caller now, lest it is done in somebody else's task.
+        self._mailbox.put(call, self.limit.bucket.counted(call.candidate.cost))
         # By fairness a newcomer may put somebody else before all others.
         if self._mailbox.head() is not head:
             self._dispatch(now)

@@ -57,10 +57,9 @@ class Mailbox:
         group = self._groups.get((envelope.priority, envelope.tenant))
         return NO_COST if group is None else Cost(*group)
 
-    def put(self, call: Call) -> None:
-        """Give *call* a place, or let it wait at the door."""
-        # Counted by its own caller now, lest it is done in somebody else's task.
-        call.cost = call.candidate.cost
+    def put(self, call: Call, cost: Cost) -> None:
+        """Give *call* a place, or let it wait at the door; it is to take *cost*."""
+        call.cost = cost
         if self.full:
             self._door[call] = None
         else:

@@ -292,6 +292,14 @@ class TokenBucket:
                 after = most
             pace.change(after - before)
 
+    def counted(self, cost: Cost) -> Cost:
+        """Return as what *cost* counts: in no dimension as more than its limit."""
+        share = 1.0
+        for amount, most in zip(_by_dimension(cost), self._most, strict=True):
+            if 0.0 < most < amount:
+                share = min(share, most / amount)
+        return cost if share == 1.0 else Cost(cost[0], cost[1] * share, cost[2] * share)
+
     def cancel(self, reservation: Reservation, now: float) -> None:
         """
         Give all of *reservation* back: it used nothing.

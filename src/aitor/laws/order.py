@@ -11,10 +11,10 @@ Three rules, from the outside in:
     large requests gets fewer of them through.
 3.  Within a tenant, first come, first served.
 
-Where two disagree, the outer one wins. A priority's turn has come when that of its
-oldest entry has. Whom the second rule would serve then goes if it may go before all
-that wait at other priorities; if not, the oldest goes. So neither does the fair order
-hold back who has waited long enough, nor do others pass on what the oldest waited for.
+The second rule may keep one back that by the first would go before whoever is next at
+another priority. Such a one has every other turn. So neither does the fair order hold
+back for ever who has waited long enough, nor do a flooding tenant's old entries do away
+with the fair order.
 
 The second rule is self-clocked fair queueing (Golestani, 1994): a tenant's next entry
 is tagged with the tokens that the tenant will have had after it, and the smallest tag
@@ -98,7 +98,7 @@ class FairQueue(Generic[T]):
         ValueError: If a setting is not in its range.
     """
 
-    __slots__ = ("_aging", "_lanes", "_length", "_sequence", "_weights")
+    __slots__ = ("_aged", "_aging", "_lanes", "_length", "_sequence", "_weights")
 
     def __init__(
         self, aging: float = 30.0, weights: Mapping[Hashable, float] | None = None
@@ -113,6 +113,8 @@ class FairQueue(Generic[T]):
                     f"and is {weight}"
                 )
         self._aging = aging
+        # Whether the last to be served went for its age, before its fair turn.
+        self._aged = False
         self._lanes: dict[int, _Lane[T]] = {}
         self._length = 0
         self._sequence = 0
@@ -156,11 +158,17 @@ class FairQueue(Generic[T]):
         if not lanes:
             return None
         due = self._due
-        oldest = [due(lane.oldest()) for lane in lanes.values()]
-        oldest.sort()
-        first, second = oldest[0][1], oldest[1]
-        front = lanes[first.priority].front()
-        return front if front is first or due(front) < second else first
+        fair = min((lane.front() for lane in lanes.values()), key=due)
+        if self._aged:
+            return fair
+        priority = fair.priority
+        # Where a tenant is alone, nobody is kept back by fairness.
+        kept_back = [
+            lane.oldest()
+            for level, lane in lanes.items()
+            if level != priority and len(lane.flows) > 1
+        ]
+        return min([fair, *kept_back], key=due) if kept_back else fair
 
     def pop(self) -> Entry[T]:
         """
@@ -177,7 +185,7 @@ class FairQueue(Generic[T]):
 
     def take(self, entry: Entry[T]) -> None:
         """Take *entry* out because it is served: its tenant had a turn."""
-        self._remove(entry, turn=True)
+        self._aged = not self._remove(entry, turn=True)
 
     def remove(self, entry: Entry[T]) -> None:
         """
@@ -187,14 +195,15 @@ class FairQueue(Generic[T]):
         """
         self._remove(entry, turn=False)
 
-    def _remove(self, entry: Entry[T], *, turn: bool) -> None:
+    def _remove(self, entry: Entry[T], *, turn: bool) -> bool:
         flow = entry._flow
         if flow is None:
-            return
-        flow.remove(entry, turn=turn)
+            return True
+        fair = flow.remove(entry, turn=turn)
         self._length -= 1
         if not flow.lane.flows:
             del self._lanes[entry.priority]
+        return fair
 
     def __len__(self) -> int:
         return self._length
@@ -304,19 +313,25 @@ class _Flow(Generic[T]):
         else:
             line.append(entry)
 
-    def remove(self, entry: Entry[T], *, turn: bool) -> None:
-        """Let *entry* leave; with a *turn* its tenant pays for it."""
+    def remove(self, entry: Entry[T], *, turn: bool) -> bool:
+        """
+        Let *entry* leave; with a *turn* its tenant pays for it.
+
+        Returns:
+            Whether it was its turn in the fair order, if it had one.
+        """
         if entry is not self.head:
             entry._flow = None
             self._dead += 1
             if self._dead > FEW_DEAD + (len(self._line) + len(self._back)) // 2:
                 self._tidy_up()
-            return
-        lane = self.lane
+            return True
+        lane, fair = self.lane, True
         if turn:
             self._start = self.tag
             # Who goes for its age leaves the others where they are in the fair order.
-            if lane.front() is entry:
+            fair = lane.front() is entry
+            if fair:
                 lane.clock = max(lane.clock, self.tag)
         entry._flow = None
         head = self._next()
@@ -324,6 +339,7 @@ class _Flow(Generic[T]):
             del lane.flows[entry.tenant]
         else:
             self._set_head(head)
+        return fair
 
     def __iter__(self) -> Iterator[Entry[T]]:
         yield self.head

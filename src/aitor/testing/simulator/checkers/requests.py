@@ -163,13 +163,14 @@ def the_budget_hides_nobody(history: History) -> Iterator[Violation]:
     """
     Rule 7: nobody fails for the retry budget while who is well was not asked.
 
-    Well is whose circuit is closed and whose last verdict was no failure.
+    Well is whose circuit is closed and whose last verdict was no failure. Who may have
+    the error of another, with the same question, is left out.
     """
     named = {name_of(one): one for one in reversed(history.providers)}
     may_ask: dict[int, set[str]] = {}
     wards = _Wards()
     for line in history.among(Submitted, Replaced, Sent, Circuit, Judged, Finished):
-        if isinstance(line, Submitted):
+        if isinstance(line, Submitted) and line.question is None:
             names = line.sequence if line.only is None else (line.only,)
             may_ask[line.id] = {named[name] for name in names or named}
         elif isinstance(line, Replaced):
