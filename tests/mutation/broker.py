@@ -429,7 +429,7 @@ BROKER = (
     Mutation(
         "late-before-it-is-sent",
         "broker/exchange.py",
-        "if call.aborted or _is_late(call):",
+        "if call.aborted or (not fresh and _is_late(call)):",
         "if call.aborted:",
         "Nothing is sent whose time was up while nothing ran.",
         WATCH,

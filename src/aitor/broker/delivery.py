@@ -94,6 +94,7 @@ class Delivery:
         """
         envelope = route.envelope
         outcome = Outcome.CANCELLED
+        fresh = call is None
         if call is None:
             self.submitted += 1
         try:
@@ -105,7 +106,8 @@ class Delivery:
                 try:
                     if call.wake is not None:
                         await call.actor.start(call)
-                    answer = await exchange(call)
+                        fresh = False
+                    answer = await exchange(call, fresh=fresh)
                 except LLMError as error:
                     following = await self._next(route, call, error)
                 else:
@@ -113,7 +115,7 @@ class Delivery:
                     return _reply(call.actor.name, answer, envelope)
                 if following is None:
                     raise envelope.last or _nobody(route)
-                call = following
+                call, fresh = following, True
         except LLMError as error:
             error.attempts = envelope.attempts
             outcome = error.outcome

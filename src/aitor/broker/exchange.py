@@ -30,11 +30,15 @@ OURS = frozenset({Outcome.REFUSED, Outcome.EXPIRED, Outcome.CANCELLED})
 """Outcomes of which this broker alone decides."""
 
 
-async def exchange(call: Call) -> Answer:
+async def exchange(call: Call, *, fresh: bool = False) -> Answer:
     """
     Carry *call* out, which has started.
 
     However it ends, its actor has everything back when this returns.
+
+    Args:
+        call: The call.
+        fresh: Whether nothing was awaited since it started.
 
     Raises:
         AttemptTimeoutError: One of the provider's time limits passed.
@@ -52,7 +56,7 @@ async def exchange(call: Call) -> Answer:
             actor.watch.begin(call, _first_limit(call))
             # Where nothing ran for a while, its time may have been up before it came
             # here. Then nothing is sent.
-            if call.aborted or _is_late(call):
+            if call.aborted or (not fresh and _is_late(call)):
                 call.scope.cancel()
             try:
                 answer = _checked(await provider.complete(call.request, progress))
