@@ -8,8 +8,8 @@ Processor time is that of the whole process, the callers' loop included.
 
 "asyncio" is `anyio.run`, as the README has it. Under `asyncio.run` a call costs two to
 three microseconds more, because whoever asks there which event loop runs has to find
-out each time. Who waits in the mailbox pays for an event and two more turns of the
-event loop.
+out each time. Who waits in the mailbox pays for a place there, for something to wait
+on, and for two more turns of the event loop.
 """
 
 from typing import Any

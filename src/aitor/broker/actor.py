@@ -128,11 +128,6 @@ class Actor:
         """Whether the mailbox has no room."""
         return self._mailbox.full
 
-    @property
-    def idle(self) -> bool:
-        """Whether no call waits or runs."""
-        return not (self._running or self._mailbox)
-
     def predict(
         self, candidate: "Candidate", now: float, envelope: "Envelope"
     ) -> float:
