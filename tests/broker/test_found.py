@@ -698,3 +698,17 @@ async def test_what_is_larger_than_a_limit_holds_up_no_longer_than_the_limit() -
             broker.submit_nowait("x" * 200_000)
         reply = await broker.submit("x", max_tokens=10, timeout=600.0)
     assert reply.text == "ok"
+
+
+async def test_a_reply_is_no_answer_however_like_one_it_looks() -> None:
+    """A provider that stands before a broker of its own may well hand it on."""
+    behind = Broker([ScriptedProvider("ok")])
+
+    async def hands_on(request: Request) -> Answer:
+        return await behind.submit(request)  # type: ignore[return-value]
+
+    broker = Broker([ScriptedProvider([hands_on, "ok"], workers=1)])
+    with pytest.raises(ProviderCrashError):
+        await broker.submit("x")
+    with anyio.fail_after(10.0):
+        assert (await broker.submit("x")).text == "ok"
