@@ -46,6 +46,7 @@ __all__ = (
     "ServerError",
     "TruncatedAnswerError",
     "UnsupportedParameterError",
+    "UnusableProviderError",
 )
 
 
@@ -110,6 +111,17 @@ class ConfigurationError(LLMError, ValueError):
     """A setting is wrong; nothing was sent. Yours to mend."""
 
     outcome = Outcome.BAD_REQUEST
+
+
+class UnusableProviderError(ConfigurationError):
+    """
+    No connection to a provider can be made with its settings; nothing was sent.
+
+    It is found out in the middle of a request, which others may answer; no other will
+    fare better at this provider until somebody mends it.
+    """
+
+    outcome = Outcome.ACCOUNT
 
 
 class APIError(LLMError):

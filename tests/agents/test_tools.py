@@ -3,6 +3,8 @@
 import dataclasses
 import threading
 from collections.abc import Callable
+from contextlib import AsyncExitStack
+from contextvars import ContextVar
 from datetime import date
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -283,3 +285,22 @@ def test_any_arguments_are_either_right_or_told_to_be_wrong(
     observation = observe(Tool(weather), **{"city": "X", **arguments})
     known = {"city", "days", "unit"}
     assert observation.failed or set(arguments) <= known
+
+
+def test_a_tool_may_keep_what_it_opened_for_its_next_call() -> None:
+    """And what it says of its task is said of the agent's."""
+    var: ContextVar[int] = ContextVar("var", default=0)
+    stack = AsyncExitStack()
+
+    async def opens() -> str:
+        await stack.enter_async_context(anyio.create_task_group())
+        var.set(5)
+        return "open"
+
+    async def main() -> None:
+        assert (await Tool(opens).observe({})).text == "open"
+        assert var.get() == 5
+        await stack.aclose()
+
+    for backend in ("asyncio", "trio"):
+        anyio.run(main, backend=backend)

@@ -7,6 +7,7 @@ A mark goes when its fault is mended; the tests stay.
 import contextlib
 import math
 import sys
+import time
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
+from anyio import from_thread, to_thread
 
 from aitor.broker.broker import Broker
 from aitor.broker.cache import Cache
@@ -712,3 +714,58 @@ async def test_a_reply_is_no_answer_however_like_one_it_looks() -> None:
         await broker.submit("x")
     with anyio.fail_after(10.0):
         assert (await broker.submit("x")).text == "ok"
+
+
+async def test_a_thread_that_is_told_of_the_cancellation_first_is_no_crash() -> None:
+    """Its exception is the caller's own, whoever raises it."""
+
+    begun: list[bool] = []
+
+    def work() -> None:
+        begun.append(True)
+        while True:
+            from_thread.check_cancelled()
+            time.sleep(0.001)
+
+    async def in_a_thread(request: Request) -> Answer:
+        await to_thread.run_sync(work)
+        raise AssertionError
+
+    first, second = ScriptedProvider([in_a_thread]), ScriptedProvider("ok")
+    broker = Broker({"first": first, "second": second})
+    with anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(broker.submit, "x")
+            while not begun:
+                await anyio.lowlevel.checkpoint()
+            scope.cancel()
+    assert broker.statistics().cancelled == 1
+    assert not second.sent
+
+
+async def test_content_as_deep_as_it_likes_is_counted() -> None:
+    deep: Any = "x"
+    for _ in range(5_000):
+        deep = [deep]
+    provider = ScriptedProvider("ok", tokens_per_minute=1_000)
+    reply = await Broker([provider]).submit([{"role": "user", "content": deep}])
+    assert reply.text == "ok"
+
+
+async def test_who_comes_back_has_the_place_of_its_first_arrival() -> None:
+    """So it is not refused for those who came later."""
+    refused = Slow(0.2, RateLimitError("later", retry_after=0.5))
+    provider = ScriptedProvider([refused, "ok"], requests_per_minute=60)
+    async with (
+        Broker([provider], drain_timeout=0.0) as broker,
+        anyio.create_task_group() as tasks,
+    ):
+        for _ in range(20):
+            tasks.start_soon(_ask_later, broker)
+        assert (await broker.submit("x", timeout=5.0)).text == "ok"
+        tasks.cancel_scope.cancel()
+
+
+async def _ask_later(broker: Broker) -> None:
+    await anyio.sleep(0.1)
+    await broker.submit("x")

@@ -11,7 +11,8 @@ import pytest
 from aitor.broker.broker import Broker
 from aitor.broker.limit import Limit
 from aitor.errors import DeadlineExceededError, ServerError
-from aitor.messages import Reply
+from aitor.messages import Answer, Reply, Request
+from aitor.providers.base import Progress
 from aitor.providers.settings import LimitSettings
 from aitor.testing.scripted import ScriptedProvider, Slow, Step
 
@@ -97,3 +98,39 @@ def test_by_another_clock_limits_and_circuits_begin_anew(*, shared: bool) -> Non
     with pytest.raises(DeadlineExceededError):
         # One clock holds for all of asyncio's.
         anyio.run(partial(broker.submit, "x", timeout=1.0))
+
+
+def test_a_limit_that_brokers_share_goes_by_one_clock() -> None:
+    """Whoever of them is asked first in another run; and opened there, too."""
+    limit = Limit("one", LimitSettings(requests_per_minute=1))
+    one, two = (
+        Broker([ScriptedProvider("ok", limits="one")], limits={"one": limit})
+        for _ in range(2)
+    )
+
+    async def ask(broker: Broker, *, opened: bool = False) -> None:
+        with anyio.fail_after(5.0):
+            if opened:
+                async with broker:
+                    await broker.submit("x")
+            else:
+                await broker.submit("x")
+
+    for each in (one, two, one):
+        anyio.run(ask, each, backend="trio")
+    anyio.run(partial(ask, two, opened=True), backend="trio")
+
+
+async def test_a_provider_that_keeps_its_progress_keeps_no_broker() -> None:
+    class Keeps(ScriptedProvider):
+        async def complete(self, request: Request, progress: Progress) -> Answer:
+            self.kept = progress
+            return await super().complete(request, progress)
+
+    broker = Broker({"p": Keeps("ok")})
+    await broker.submit("x")
+    broker.add_provider("p", ScriptedProvider("ok"))
+    known = weakref.ref(broker)
+    del broker
+    gc.collect()
+    assert known() is None

@@ -90,3 +90,12 @@ def test_a_full_disk_is_one_line(
         1,
         "aitor: standard output cannot be written (No space left on device)\n",
     )
+
+
+def test_an_interrupt_that_is_ignored_stays_so(
+    configure: Configure, shell: Callable[[str], tuple[int, str]]
+) -> None:
+    """As in a script's background job."""
+    configure('[providers.slow]\nkind = "mock"\ndelay = 1.5\n')
+    code, _ = shell("trap '' INT; (sleep 1; kill -INT $$) & aitor ask a")
+    assert code == 0

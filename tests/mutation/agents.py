@@ -64,8 +64,8 @@ AGENTS = (
     Mutation(
         "tool-cancels-its-agent",
         "agents/tools.py",
-        "            tasks.start_soon(call)\n",
-        "            await call()\n",
+        "if is_stray(error):",
+        "if False:",
         "A cancellation that a tool brings about itself is an error of the tool.",
         HAZARDS,
     ),

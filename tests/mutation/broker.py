@@ -207,9 +207,9 @@ BROKER = (
     ),
     Mutation(
         "another-clock-believed",
-        "broker/broker.py",
-        "actor.limit.renew()\n                self.add_provider(name, actor.provider)",
-        "pass",
+        "broker/limit.py",
+        "if self._run is not run and self._run is not UNKNOWN_RUN:",
+        "if False:",
         "By another clock limits and circuits begin anew.",
         "tests/broker/test_replaced.py",
     ),
@@ -348,7 +348,7 @@ BROKER = (
     Mutation(
         "closed-under-its-requests",
         "broker/roster.py",
-        "finalize(old, self.unused.append, old.provider)",
+        "self._replaced[ref(old, self._forget)] = old.provider",
         "self.unused.append(old.provider)",
         "Who comes back to a provider that was replaced finds it open.",
         f"{SUBMIT} -k replaced",

@@ -13,6 +13,7 @@ from aitor.errors import (
     AnswerTooLargeError,
     AuthenticationError,
     BadRequestError,
+    ConfigurationError,
     ConnectionFailedError,
     ContentFilterError,
     ContextLengthError,
@@ -105,9 +106,13 @@ async def test_who_cannot_open_a_connection_leaves_the_request_to_another(
     """The text says why, and no more is needed than to mend it."""
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
     one = OpenAIProvider(base_url="https://127.0.0.1:9/v1", api_key="k", model="new")
-    with pytest.raises(ConnectionFailedError, match="SSL_CERT_FILE") as caught:
+    with pytest.raises(ConfigurationError, match="SSL_CERT_FILE") as caught:
         await ask(one)
     assert caught.value.__context__ is None
+    async with Broker([one]) as broker:
+        with pytest.raises(ConfigurationError) as alone:
+            await broker.submit("row-17")
+    assert len(alone.value.attempts) == 1
     async with FakeProvider().serve() as url, provider(url, "chat") as two:
         async with Broker({"one": one, "two": two}) as broker:
             reply = await broker.submit("row-17")

@@ -11,6 +11,7 @@ from aitor.errors import ConfigurationError, ConnectionFailedError
 from aitor.providers import CompatibleProvider
 from aitor.wire import find_proxy, proxies
 from aitor.wire.httpx2 import Httpx2Wire
+from aitor.wire.proxies import proxy_for
 
 pytestmark = pytest.mark.anyio
 
@@ -71,6 +72,16 @@ def test_sockets_and_a_proxy_do_not_go_together(
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     with pytest.raises(ConfigurationError, match="'HTTP_PROXY' is set"):
         CompatibleProvider(base_url=URL, model="m", transport="sockets")
+
+
+@pytest.mark.parametrize("url", ["http://[::1]:8080/v1", "http://[::1]/v1"])
+def test_an_ipv6_address_is_known_by_its_name(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    assert proxy_for(url) is not None
+    monkeypatch.setenv("no_proxy", "localhost,::1")
+    assert proxy_for(url) is None
 
 
 async def test_a_proxy_for_others_is_no_matter_of_ours(

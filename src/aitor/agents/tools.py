@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError, to_json
 
 from aitor.agents.signature import arguments_model, read_docstring
+from aitor.broker.native import is_stray
 from aitor.errors import ConfigurationError
 from aitor.llm.reading import instance_of
 
@@ -114,21 +115,14 @@ class Tool:
             checked = self._check(arguments)
         except ValidationError as error:
             return Observation.error(_told(error))
-        observation = CANCELLED
-
-        async def call() -> None:
-            nonlocal observation
-            try:
-                observation = Observation(_text(await self._call(checked)))
-            except Exception as error:  # noqa: BLE001  # a tool may raise anything
-                told = f"{type(error).__name__}: {error}"
-                observation = Observation.error(_sendable(told))
-
-        # In a task of its own: whoever is cancelled from outside is the one who waits
-        # here, so a task that ends as cancelled all the same did it by itself.
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(call)
-        return observation
+        try:
+            return Observation(_text(await self._call(checked)))
+        except Exception as error:  # noqa: BLE001  # a tool may raise anything
+            return Observation.error(_sendable(f"{type(error).__name__}: {error}"))
+        except BaseException as error:
+            if is_stray(error):
+                return CANCELLED
+            raise
 
     def _check(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         model = instance_of(self._model, dict(arguments))

@@ -138,7 +138,10 @@ class Actor:
         make certain; where workers are the bound, the mean time of recent calls stands
         in for what is not known.
         """
-        ahead = self._mailbox.ahead_of(envelope) if self._mailbox else NO_COST
+        # Who has come back has the place of its first arrival.
+        ahead = NO_COST
+        if self._mailbox and now <= envelope.arrived:
+            ahead = self._mailbox.ahead_of(envelope)
         start = self.limit.bucket.ready_at(self._cost_of(candidate), now, ahead)
         start = max(start, self.breaker.retry_at(now))
         # A provider that has just come back takes fewer calls at once.

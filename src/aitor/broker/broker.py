@@ -30,7 +30,7 @@ from aitor.broker.envelope import Envelope
 from aitor.broker.ledger import Ledger
 from aitor.broker.limit import Limit
 from aitor.broker.mapping import Map
-from aitor.broker.native import clock_of_its_own
+from aitor.broker.native import UNKNOWN_RUN, clock_of_its_own
 from aitor.broker.roster import Roster, by_name
 from aitor.broker.route import Model, Route
 from aitor.broker.statistics import Statistics
@@ -89,6 +89,7 @@ class Broker:
         seed: int | None = None,
     ) -> None:
         named = by_name(providers)
+        self._run: object | None = UNKNOWN_RUN
         self._random = Random(seed)  # noqa: S311  # jitter, not secrets
         self._listeners = tuple(listeners)
         self._ledger = Ledger()
@@ -113,7 +114,6 @@ class Broker:
             self._emit if self._listeners else None,
         )
         self._closed = False
-        self._run: object | None = UNKNOWN
         self._stack: AsyncExitStack | None = None
         self._tasks: TaskGroup | None = None
         self._portal: BlockingPortal | None = None
@@ -365,11 +365,13 @@ class Broker:
         # What was learned by another clock means nothing by this one: who waits would
         # wait for days. One that was opened is closed before its run ends.
         run = clock_of_its_own()
-        if self._run is not run and self._run is not UNKNOWN:
-            for name, actor in list(self._actors.items()):
-                actor.limit.renew()
+        if self._run is run:
+            return
+        is_first, self._run = self._run is UNKNOWN_RUN, run
+        for name, actor in list(self._actors.items()):
+            actor.limit.go_by(run)
+            if not is_first:
                 self.add_provider(name, actor.provider)
-        self._run = run
 
     def _actor(self, name: str, provider: Provider) -> Actor:
         limits = self._limits
@@ -380,10 +382,13 @@ class Broker:
                 f"provider {name!r} shares the limit {shared!r}, which is not among "
                 f"the broker's limits ({known})"
             )
+        limit = limits[shared] if shared else Limit(name, provider.settings)
+        if self._run is not UNKNOWN_RUN:
+            limit.go_by(self._run)
         return Actor(
             name,
             provider,
-            limits[shared] if shared is not None else Limit(name, provider.settings),
+            limit,
             random=self._random,
             emit=self._emit,
             each=bool(self._listeners),
@@ -449,6 +454,7 @@ class Broker:
             raise BrokerClosedError("a closed broker cannot be opened again")
         if self._tasks is not None:
             raise RuntimeError("the broker is open already")
+        self._check_run()
         self._stack = AsyncExitStack()
         self._tasks = await self._stack.enter_async_context(create_task_group())
         self._portal = await self._stack.enter_async_context(BlockingPortal())
@@ -527,9 +533,6 @@ class Broker:
             f"Broker(providers=[{', '.join(self._actors)}], open={self._delivery.open})"
         )
 
-
-UNKNOWN = object()
-"""The run of the event loop before there was any."""
 
 MOST_URGENT = 1_000_000
 """The highest priority; what is beyond it could not be weighed against waiting."""

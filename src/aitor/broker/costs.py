@@ -3,6 +3,7 @@ What a request is expected to take from a limit, and what it took in the end.
 """
 
 import math
+from contextlib import suppress
 from typing import Any
 
 from aitor.broker.envelope import Call
@@ -38,7 +39,7 @@ class Costs:
         """Return the guessed input tokens of *request*, and what it may take in all."""
         guess = self._number("guess_input", request)
         if guess is None:
-            guess = guess_tokens(request.messages)
+            guess = _usual_guess(request)
         most = self._number("output_limit", request)
         output = self._estimator.output(self.model_of(request) or "", most)
         return guess, Cost(1, guess * self._estimator.input_ratio, output)
@@ -92,10 +93,20 @@ class Costs:
         return call.reservation.cost
 
 
+def _usual_guess(request: Request) -> float:
+    # Messages may be mappings of any kind, with bugs of their own.
+    with suppress(Exception):
+        return guess_tokens(request.messages)
+    return 0.0
+
+
 def _sensible(said: Any) -> float | None:
-    number = None if said is None else float(said)
-    if number is not None and not 0.0 <= number < math.inf:
-        raise ValueError(f"a finite number of at least 0 was expected, not {number}")
+    # What is less than nothing came out of the request, which says so by itself.
+    if said is None or said < 0:
+        return None
+    number = float(said)
+    if not number < math.inf:
+        raise ValueError(f"a finite number was expected, not {number}")
     return number
 
 

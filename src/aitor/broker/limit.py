@@ -11,6 +11,7 @@ rings first gets all of it.
 from typing import Protocol
 from weakref import ref
 
+from aitor.broker.native import UNKNOWN_RUN
 from aitor.laws.bucket import TokenBucket
 from aitor.providers.settings import LimitSettings
 
@@ -37,13 +38,24 @@ class Limit:
     def __init__(self, name: str, settings: LimitSettings | None = None) -> None:
         self.name = name
         self._settings = settings or LimitSettings()
-        self.renew()
+        self._run = UNKNOWN_RUN
+        self._renew()
         # Weakly, and never taken out: who is known to no broker and to no request
         # any more has nothing to start.
         self._sharers: list[ref[Sharer]] = []
 
-    def renew(self) -> None:
-        """Begin anew, with nothing used and nobody waiting: by another clock."""
+    def go_by(self, run: object | None) -> None:
+        """
+        Begin anew if the clock is another one, with nothing used and nobody waiting.
+
+        Args:
+            run: See `clock_of_its_own`.
+        """
+        if self._run is not run and self._run is not UNKNOWN_RUN:
+            self._renew()
+        self._run = run
+
+    def _renew(self) -> None:
         settings = self._settings
         self.bucket = TokenBucket(
             requests_per_minute=settings.requests_per_minute,

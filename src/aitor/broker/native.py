@@ -7,14 +7,18 @@ bytes and two coroutines to wait for. And a cancellation there is an exception t
 anybody may raise; only the task itself knows whether somebody meant it.
 """
 
+import math
 import sys
 from collections.abc import Generator
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 import anyio
 from anyio.lowlevel import current_token
 
-__all__ = ("Wakeup", "clock_of_its_own", "is_stray", "wakeup")
+__all__ = ("UNKNOWN_RUN", "Wakeup", "clock_of_its_own", "is_stray", "wakeup")
+
+UNKNOWN_RUN: Final = object()
+"""The run of an event loop before there was any; see `clock_of_its_own`."""
 
 
 class Wakeup(Protocol):
@@ -67,6 +71,8 @@ def is_stray(error: BaseException) -> bool:
         return False
     if not hasattr(current_token().native_token, "create_future"):
         return False  # Trio's cannot be raised but by a scope that was cancelled.
+    if anyio.current_effective_deadline() == -math.inf:
+        return False  # A scope was, of which a thread may have told before its task.
     task = sys.modules["asyncio"].current_task()
     return task is not None and task.cancelling() == 0
 

@@ -11,7 +11,7 @@ it, so its provider is closed only when no route knows the actor any more.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from weakref import WeakSet, finalize
+from weakref import ref
 
 from aitor.broker.actor import Actor
 from aitor.errors import ConfigurationError
@@ -33,15 +33,14 @@ class Roster:
         self.failover: tuple[Actor, ...] = ()
         self.unused: list[Provider] = []
         """Those that were replaced and that nobody comes back to."""
-        self._replaced: WeakSet[Actor] = WeakSet()
+        self._replaced: dict[ref[Actor], Provider] = {}
         self._make = make
 
     def add(self, name: str, provider: Provider) -> None:
         """Add *provider*, or put it in the place of the one called *name*."""
         actor = self._make(name, provider)
         if (old := self.actors.get(name)) is not None:
-            self._replaced.add(old)
-            finalize(old, self.unused.append, old.provider)
+            self._replaced[ref(old, self._forget)] = old.provider
         self.actors[name] = actor
         self.failover = tuple(self.actors[one.name] for one in self.failover)
 
@@ -79,7 +78,11 @@ class Roster:
 
     def everybody(self) -> list[Actor]:
         """Return all actors, those that were replaced and are in use as well."""
-        return [*self.actors.values(), *self._replaced]
+        replaced = [actor for one in self._replaced if (actor := one()) is not None]
+        return [*self.actors.values(), *replaced]
+
+    def _forget(self, actor: ref[Actor]) -> None:
+        self.unused.append(self._replaced.pop(actor))
 
     def _named(self, names: Sequence[str], setting: str) -> tuple[Actor, ...]:
         if not names or len(set(names)) < len(names):
@@ -121,6 +124,6 @@ def by_name(
         if not isinstance(provider, Provider):
             raise ConfigurationError(
                 f"provider {name!r} is to be an instance of Provider, "
-                f"not {provider!r:.80}"
+                f"not {type(provider).__name__}"
             )
     return named

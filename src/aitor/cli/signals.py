@@ -26,7 +26,9 @@ def last_one_ends(*numbers: signal.Signals, after: int) -> Iterator[None]:
         numbers: The signals, counted together.
         after: How many their handlers get.
     """
-    handlers: dict[int, Any] = {each: signal.getsignal(each) for each in numbers}
+    found = {each: signal.getsignal(each) for each in numbers}
+    # One that the process was started to ignore stays ignored.
+    handlers: dict[int, Any] = {each: it for each, it in found.items() if callable(it)}
     left = after
 
     def handle(number: int, frame: FrameType | None) -> None:

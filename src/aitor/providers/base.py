@@ -123,12 +123,17 @@ def guess_tokens(messages: tuple[Message, ...]) -> float:
 def _length(content: Any) -> int:
     # Content in parts: text counts by its length. Pictures come as URLs or as
     # long base64 texts, whose length says nothing of their tokens: a flat guess.
-    if isinstance(content, str):
-        return len(content)
-    if isinstance(content, dict):
-        if "image_url" in content or "source" in content:
-            return 1_000 * CHARACTERS_A_TOKEN
-        return sum(_length(value) for value in content.values())
-    if isinstance(content, list | tuple):
-        return sum(_length(part) for part in content)
-    return 0
+    # Not by recursion: whatever is sent may be nested as deep as it likes.
+    length, parts = 0, [content]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, str):
+            length += len(part)
+        elif isinstance(part, list | tuple):
+            parts += part
+        elif isinstance(part, dict):
+            if "image_url" in part or "source" in part:
+                length += 1_000 * CHARACTERS_A_TOKEN
+            else:
+                parts += part.values()
+    return length

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import anyio
 
-from aitor.errors import ConfigurationError, ConnectionFailedError, LLMError
+from aitor.errors import ConfigurationError, LLMError, UnusableProviderError
 from aitor.events import ParameterDropped
 from aitor.messages import Answer, Request
 from aitor.providers.base import Progress, Provider
@@ -232,7 +232,7 @@ class HTTPProvider(Provider):
         except ConfigurationError as error:
             problem = error.message
         # It is found out here, in the middle of a request that others can answer.
-        raise ConnectionFailedError(f"no connection can be made: {problem}")
+        raise UnusableProviderError(f"no connection can be made: {problem}")
 
     def _wire_settings(self) -> WireSettings:
         settings = self.settings

@@ -9,6 +9,7 @@ and for an unknown key the nearest known one.
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
@@ -356,8 +357,9 @@ def sendable_headers(headers: Mapping[str, str]) -> dict[str, str]:
     sent = {name.lower(): value for name, value in headers.items()}
     for name, value in sent.items():
         if not NAME.fullmatch(name.encode("utf-8", "replace")):
-            # What follows a colon was meant as the value.
-            raise ValueError(f"{name.partition(':')[0]!r} is no name of a header")
+            # What follows a colon or a blank was meant as the value.
+            first = re.split(r"[:\s]", name, maxsplit=1)[0]
+            raise ValueError(f"{first!r} is no name of a header")
         if name in FRAMING:
             raise ValueError(f"'{name}' follows from the body and cannot be set")
         _sendable(value, f"the value of '{name}' ")

@@ -49,7 +49,10 @@ def proxy_for(url: str) -> Proxy | None:
     scheme, _, rest = url.partition("://")
     proxies = getproxies()
     name = scheme if scheme in proxies else "all"
-    if not proxies.get(name) or proxy_bypass(rest.partition("/")[0]):
+    host = rest.partition("/")[0]
+    # The brackets of an IPv6 address are none of its own.
+    bare = host.partition("]")[0].removeprefix("[")
+    if not proxies.get(name) or proxy_bypass(host) or proxy_bypass(bare):
         return None
     found = proxies[name]
     variable = f"{name}_proxy"
