@@ -147,6 +147,7 @@ class Journal:
             ) from error
         self._apart = False
         self._number = 0
+        self._resumed = False  # whether rows have ended in an earlier run
         try:
             self._open()
         except BaseException:
@@ -324,7 +325,7 @@ class Journal:
         with self._transaction():
             for piece in _pieces(rows):
                 self._see(piece)
-                ended = self._ended(piece)
+                ended = self._ended(piece) if self._resumed else {}
                 for row in piece:
                     if row.custom_id not in ended:
                         todo.append(row)
@@ -431,6 +432,8 @@ class Journal:
         """Read how many records there are, which is the last one's number."""
         query = "SELECT IFNULL(MAX(number), 0) FROM records"
         (self._number,) = self._database.execute(query).fetchone()
+        # A row that has ended in this run has been seen in this run.
+        self._resumed = self._number > 0
 
     def _pragma(self, name: str) -> int:
         value: int = self._database.execute(f"PRAGMA {name}").fetchone()[0]
