@@ -7,13 +7,15 @@ comes free: backpressure on their own callers, who hold nothing here. A call tha
 leaves, for whatever reason, frees its place before anything else can happen.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 
 from aitor.broker.envelope import Call, Envelope
-from aitor.laws.bucket import NO_COST, Cost
+from aitor.laws.bucket import Cost
 from aitor.laws.order import FairQueue
 
 __all__ = ("Mailbox",)
+
+NOBODY: Sequence[float] = (0.0, 0.0, 0.0)
 
 
 class Mailbox:
@@ -27,9 +29,8 @@ class Mailbox:
 
     def __init__(self, size: int, weights: Mapping[str, float]) -> None:
         self.size = size
-        self._queue: FairQueue[Call] = FairQueue(
-            weights=dict[Hashable, float](weights.items())
-        )
+        self._weights = dict[Hashable, float](weights.items())
+        self._queue: FairQueue[Call] = FairQueue(weights=self._weights)
         self._door: dict[Call, None] = {}
         # What waits, by priority and tenant: those who go in their order of arrival.
         self._groups: dict[tuple[int, str | None], list[float]] = {}
@@ -51,11 +52,24 @@ class Mailbox:
         """
         Return what those are expected to take who certainly go before *envelope*.
 
-        Those are the earlier ones of its tenant and priority. Whether any others do is
-        for priorities, fairness and who comes meanwhile to say.
+        Those are the earlier ones of its tenant, as much of each other tenant as
+        fairness gives them meanwhile, and all that is more urgent. Who comes later may
+        go before it as well, which nobody can know.
         """
-        group = self._groups.get((envelope.priority, envelope.tenant))
-        return NO_COST if group is None else Cost(*group)
+        priority, tenant = envelope.priority, envelope.tenant
+        own = self._groups.get((priority, tenant), NOBODY)
+        weight = self._weights.get(tenant, 1.0)
+        ahead = [0.0, 0.0, 0.0]
+        for (level, other), waiting in self._groups.items():
+            if level < priority:
+                continue
+            part = 1.0
+            if level == priority:
+                share = self._weights.get(other, 1.0) / weight
+                part = min(1.0, share * _size(own) / _size(waiting))
+            for dimension, amount in enumerate(waiting):
+                ahead[dimension] += part * amount
+        return Cost(*ahead)
 
     def put(self, call: Call, cost: Cost) -> None:
         """Give *call* a place, or let it wait at the door; it is to take *cost*."""
@@ -121,3 +135,9 @@ class Mailbox:
         group[0] += 1
         group[1] += inputs
         group[2] += outputs
+
+
+def _size(group: Sequence[float]) -> float:
+    """Return how large *group* is for fairness, which counts tokens."""
+    requests, inputs, outputs = group
+    return max(requests, inputs + outputs)
