@@ -60,7 +60,7 @@ async def test_in_a_broker_that_is_not_open_it_costs_a_few_seconds_at_most(
     broker.add_provider("p", ScriptedProvider("new"))
     begin = anyio.current_time()
     assert (await broker.submit("x", timeout=1.0)).text == "new"
-    assert anyio.current_time() - begin <= 5.0
+    assert anyio.current_time() - begin < 5.1
     begin = anyio.current_time()
     assert (await broker.submit("x")).text == "new"
     assert anyio.current_time() == begin
