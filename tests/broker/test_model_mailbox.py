@@ -1,5 +1,6 @@
 """A mailbox against plain lists: seats in the documented order, and a door."""
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -126,6 +127,26 @@ class Model(RuleBasedStateMachine):
                 ahead, own + urgent, own + urgent + alike, strict=True
             ):
                 assert least <= amount + 1e-6 <= most + 2e-6
+
+
+def test_among_very_many_only_one_s_own_are_counted() -> None:
+    """Looking at each for every newcomer would take longer than all the rest."""
+    mailbox = Mailbox(1_000, {})
+    calls = []
+    for number in range(200):
+        envelope = Envelope(
+            REQUEST,
+            arrived=0.0,
+            deadline=math.inf,
+            priority=0,
+            tenant=f"tenant {number % 100}",
+            patient=False,
+            sequence=number,
+        )
+        candidate: Any = SimpleNamespace(actor=NOBODY, request=REQUEST)
+        calls.append(Call(candidate, envelope, movable=False))
+        mailbox.put(calls[-1], Cost(1, 5, 0))
+    assert mailbox.ahead_of(calls[0].envelope) == Cost(2, 10, 0)
 
 
 TestAgainstTheModel = Model.TestCase

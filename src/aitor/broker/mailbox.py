@@ -17,6 +17,9 @@ __all__ = ("Mailbox",)
 
 NOBODY: Sequence[float] = (0.0, 0.0, 0.0)
 
+MANY = 64
+"""So many tenants and priorities that looking at each would cost more than it tells."""
+
 
 class Mailbox:
     """
@@ -54,10 +57,12 @@ class Mailbox:
 
         Those are the earlier ones of its tenant, as much of each other tenant as
         fairness gives them meanwhile, and all that is more urgent. Who comes later may
-        go before it as well, which nobody can know.
+        go before it as well, which nobody can know. Among very many only its own count.
         """
         priority, tenant = envelope.priority, envelope.tenant
         own = self._groups.get((priority, tenant), NOBODY)
+        if len(self._groups) > MANY:
+            return Cost(*own)
         weight = self._weights.get(tenant, 1.0)
         ahead = [0.0, 0.0, 0.0]
         for (level, other), waiting in self._groups.items():

@@ -247,9 +247,10 @@ class _Flow:
             except StopAsyncIteration:
                 pass
             except BaseException as error:
-                self._failure = self._failure or _for_the_consumer(error)
-                if self._failure is None:
+                told = _for_the_consumer(error)
+                if told is None:
                     raise
+                self._failure = self._failure or told
             self._exhausted = prompt is NOTHING
         index, self._index = self._index, self._index + 1
         return index, prompt
