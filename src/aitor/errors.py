@@ -230,6 +230,9 @@ class ConnectionFailedError(APIError):
 
     outcome = Outcome.CONNECTION
 
+    refused: bool = False
+    """Whether nobody took the connection: the server is down, or has no room."""
+
     def __init__(self, message: str, *, unused: bool = False, **fields: Any) -> None:
         super().__init__(message, **fields)
         self.unused = unused

@@ -16,6 +16,7 @@ exit passes. And the mailbox is looked at again whenever something was given bac
 """
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from random import Random
@@ -35,7 +36,12 @@ from aitor.broker.statistics import ProviderStatistics
 from aitor.broker.throttle import RAMP_CODES, RAMP_FACTOR, RAMP_SECONDS, Throttle
 from aitor.broker.waits import Cause, WaitClock
 from aitor.broker.watch import Watch
-from aitor.errors import LLMError, RateLimitError
+from aitor.errors import (
+    ConnectionFailedError,
+    LLMError,
+    OverloadedError,
+    RateLimitError,
+)
 from aitor.events import (
     AttemptEnded,
     CircuitChanged,
@@ -43,11 +49,13 @@ from aitor.events import (
     ProviderPaused,
     ProviderRestarted,
 )
+from aitor.laws.adaptive_concurrency import AdaptiveConcurrency
 from aitor.laws.backoff import Backoff
 from aitor.laws.breaker import CircuitBreaker, CircuitState, Verdict
 from aitor.laws.bucket import NO_COST, ONE_CALL, Cost
 from aitor.laws.estimate import ServiceTimes
-from aitor.laws.retry_after import read_limits
+from aitor.laws.failure_rate import FailureRate
+from aitor.laws.retry_after import LimitReader
 from aitor.messages import Answer, Attempt, Waits
 from aitor.outcomes import Outcome
 from aitor.providers.base import Provider
@@ -58,6 +66,12 @@ if TYPE_CHECKING:
     from aitor.messages import Request
 
 __all__ = ("Actor",)
+
+FIRST = 16
+"""So many of those who wait are looked at for one who could move elsewhere."""
+
+FULL = frozenset({503, 529})
+"""Statuses by which a server says that it has no room."""
 
 
 class Actor:
@@ -73,6 +87,7 @@ class Actor:
         each: Whether an event is wanted for each attempt, not only for what is rare.
         ledger: Takes every attempt.
         watch: Ends what takes too long.
+        peers: The broker's actors, by name: what waits at one of them may move here.
         weights: Shares of the tenants that differ from 1.
     """
 
@@ -87,6 +102,7 @@ class Actor:
         each: bool,
         ledger: Ledger,
         watch: Watch,
+        peers: Mapping[str, "Actor"] | None = None,
         weights: Mapping[str, float] | None = None,
     ) -> None:
         settings = provider.settings
@@ -107,7 +123,11 @@ class Actor:
         self._free = settings.workers
         self._running: set[Call] = set()
         self._times = ServiceTimes()
-        self._throttle = Throttle(settings, self.backoff, random)
+        self.failure_rate = FailureRate(settings.breaker.open_seconds)
+        self._concurrency = AdaptiveConcurrency(settings.workers)
+        self._throttle = Throttle(settings, random)
+        self._limits_told = LimitReader()
+        self._peers = peers if peers is not None else {}
         self._restarted = -math.inf
         self._aborted = False
         self._circuit = CircuitState.CLOSED
@@ -128,6 +148,20 @@ class Actor:
         """Whether the mailbox has no room."""
         return self._mailbox.full
 
+    def takes_first(self, now: float) -> bool:
+        """
+        Whether a request that could start here now is to go here before others.
+
+        One that is degraded takes a probe from time to time.
+        """
+        rate = self.failure_rate
+        return not rate.degraded or rate.probe(now)
+
+    @property
+    def _room(self) -> int:
+        """How many more calls may be in flight."""
+        return min(self._free, self._concurrency.limit - len(self._running))
+
     def predict(
         self, candidate: "Candidate", now: float, envelope: "Envelope"
     ) -> float:
@@ -144,8 +178,9 @@ class Actor:
             ahead = self._mailbox.ahead_of(envelope)
         start = self.limit.bucket.ready_at(self._cost_of(candidate), now, ahead)
         start = max(start, self.breaker.retry_at(now))
-        # A provider that has just come back takes fewer calls at once.
-        most = min(self.settings.workers, self.breaker.most_in_flight)
+        start = self._throttle.pace.ready_at(start)
+        # A provider that has just come back, or is full, takes fewer calls at once.
+        most = min(self._concurrency.limit, self.breaker.most_in_flight)
         if len(self._running) >= most:
             turns = ahead.requests + 1
             start = max(start, now + turns * self._times.all.mean / most)
@@ -175,7 +210,9 @@ class Actor:
         envelope = call.envelope
         if envelope.deadline != math.inf:
             self._check_deadline(call, now)
-        if self._free and not self._mailbox and self._start(call, now):
+        if self._room > 0 and not self._mailbox and self._start(call, now):
+            if len(self._peers) > 1:
+                self._take_from_peers(now)
             return
         if not wait_for_room and self._mailbox.full:
             raise refusals.mailbox_full(self)
@@ -253,11 +290,38 @@ class Actor:
         else:
             self._clock.stop(now)
             self.limit.leave_line(self, now)
+            self._take_from_peers(now)
+
+    def _take_from_peers(self, now: float) -> None:
+        """Let somebody move here who waits elsewhere and could start here now."""
+        if self._room <= 0 or self._aborted:
+            return
+        for peer in self._peers.values():
+            if peer is not self and peer._mailbox:  # one of us
+                call = peer._first_for(self)
+                if call is not None and self._could_start(call, now):
+                    peer._mailbox.remove(call)
+                    call.refuse(refusals.moved(self))
+                    peer.look_again(now)
+                    return
+
+    def _first_for(self, other: "Actor") -> Call | None:
+        """Return the first of those waiting here that *other* may be asked for."""
+        for call in self._mailbox.first(FIRST):
+            if call.movable and call.route.may_ask(other):
+                return call
+        return None
+
+    def _could_start(self, call: Call, now: float) -> bool:
+        if self.open(now) or self.failure_rate.degraded or not self.breaker.has_room:
+            return False
+        one = call.route.candidate_of(self)
+        return one is not None and one.start(now, call.envelope) <= now
 
     def _dispatch(self, now: float) -> None:
         mailbox = self._mailbox
         while (call := mailbox.head()) is not None:
-            if not self._free:
+            if self._room <= 0:
                 self.limit.leave_line(self, now)
                 self._clock.wait_for(Cause.WORKER, now)
                 return
@@ -276,7 +340,7 @@ class Actor:
         """Take a free worker, tokens and circuit for *call*, all of them or none."""
         bucket = self.limit.bucket
         cost = self._cost_of(call.candidate)
-        ready = bucket.ready_at(cost, now)
+        ready = self._throttle.pace.ready_at(bucket.ready_at(cost, now))
         if ready > now or not self.limit.turn_of(self):
             self.limit.stand_in_line(self)
             cause = Cause.PAUSE if bucket.held_until > now else Cause.RATE
@@ -292,6 +356,8 @@ class Actor:
         call.ticket = ticket
         self._free -= 1
         self._running.add(call)
+        self._concurrency.started(len(self._running))
+        self._throttle.pace.started(now)
         call.state = State.RUNNING
         call.started = now
         if call.mark or call.envelope.backoff:
@@ -341,10 +407,12 @@ class Actor:
         source = answer if answer is not None else error
         if source is not None and source.headers:
             self._observe(source.headers, now)
+        self._judge(call, outcome, error, now)
         if isinstance(error, RateLimitError):
             self._pause(call, error, now)
         elif answer is not None:
-            self._throttle.calm_down()
+            if self._throttle.answered(call.started):
+                self._end_pause(now)
             self._times.observe(model, now - call.started)
             self.costs.learn(call, model, answer)
         self._record(call, outcome, model, now)
@@ -356,10 +424,35 @@ class Actor:
         # What the server says of its limits is an upper bound on what we allow. What a
         # provider of one's own takes for headers may be anything.
         with suppress(Exception):
-            for seen in read_limits(headers):
+            for seen in self._limits_told.read(headers, now, time.time()):
                 self.limit.bucket.observe(
-                    seen.dimension, seen.limit, seen.remaining, now
+                    seen.dimension, seen.per_minute, seen.remaining, now
                 )
+
+    def _judge(
+        self, call: Call, outcome: Outcome, error: LLMError | None, now: float
+    ) -> None:
+        """Learn how often it fails, and how many calls it bears at once."""
+        verdict = POLICIES[outcome].verdict
+        limited = outcome is Outcome.RATE_LIMITED
+        if limited or verdict is not Verdict.IGNORED:
+            self.failure_rate.record(now, failed=verdict is not Verdict.SUCCESS)
+        if outcome is Outcome.CANCELLED or outcome is Outcome.EXPIRED or limited:
+            return
+        first = call.first_byte
+        self._concurrency.ended(
+            call.started,
+            now,
+            refused=error is not None and _is_full(error),
+            first_byte=None if first is None else first - call.started,
+        )
+
+    def _end_pause(self, now: float) -> None:
+        """Others get through: the pause was meant for one call alone."""
+        bucket = self.limit.bucket
+        if now < bucket.held_until == self._throttle.held_until:
+            bucket.end_hold(now)
+            self.breaker.resume()
 
     def _pause(self, call: Call, error: RateLimitError, now: float) -> None:
         """Hold everybody, as the server asks."""
@@ -369,6 +462,7 @@ class Actor:
         if not seconds:
             return
         self.limit.bucket.hold_until(now + seconds)
+        self.breaker.ease_in()
         self._emit(ProviderPaused(self.name, seconds, error.code))
         for call in self._mailbox.waiting():
             if call.movable:
@@ -381,12 +475,12 @@ class Actor:
         verdict = POLICIES[outcome].verdict
         if (
             outcome is Outcome.EXPIRED
-            and not call.progressed
+            and call.first_byte is None
             and self._times.of(model).overdue(now - call.started)
         ):
             # Its caller gave up, but long after others had their answers: it hangs.
             verdict = Verdict.FAILURE
-        self.breaker.record(call.ticket, verdict, now)
+        self.breaker.record(call.ticket, verdict, now, call.started)
         if self.breaker.generation != self._generation:
             self._circuit_changed(now, outcome)
 
@@ -405,10 +499,16 @@ class Actor:
             self.limit.calm_down(now)
         if self._circuit is CircuitState.OPEN:
             for call in self._mailbox.waiting():
-                # The patient move on too where somebody else could take them.
-                if call.movable or not call.envelope.patient:
+                # Others may wait, and could be taken by somebody else sooner.
+                if call.movable or not self._worth_waiting(call.envelope):
                     self._mailbox.remove(call)
                     call.refuse(refusals.circuit_open(self, now))
+
+    def _worth_waiting(self, envelope: "Envelope") -> bool:
+        """Whether the circuit closes, or may, while *envelope* has time."""
+        if not envelope.persistent:
+            return False
+        return self.breaker.retry_at(anyio.current_time()) < envelope.deadline
 
     def _note(
         self,
@@ -462,7 +562,7 @@ class Actor:
         start = self.predict(call.candidate, now, envelope)
         # Where no worker is wanted by anybody else, trying costs nobody anything, and
         # is the only way to learn that the provider has become faster.
-        busy = not self._free or self._mailbox
+        busy = self._room <= 0 or self._mailbox
         least = self.least(call.request) if busy else 0.0
         if start + least > deadline:
             raise refusals.cannot_start(self, start, least, deadline, now)
@@ -504,3 +604,10 @@ class Actor:
             f"Actor({self.name!r}, queued={len(self._mailbox)}, "
             f"in_flight={len(self._running)}, circuit={self._circuit.value})"
         )
+
+
+def _is_full(error: LLMError) -> bool:
+    """Whether the server had no room for the call."""
+    if isinstance(error, ConnectionFailedError):
+        return error.refused
+    return isinstance(error, OverloadedError) or error.status in FULL

@@ -15,7 +15,7 @@ from functools import partial
 from os import PathLike
 from random import Random
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import anyio
 from anyio import create_task_group
@@ -175,7 +175,7 @@ class Broker:
         timeout: float | None = None,
         priority: int = 0,
         tenant: str | None = None,
-        patient: bool = False,
+        when_unavailable: Literal["fail", "wait"] | None = None,
         cache: bool | None = None,
         **parameters: Any,
     ) -> Reply:
@@ -194,7 +194,10 @@ class Broker:
             timeout: Seconds for all of it; None waits as long as it takes.
             priority: Higher goes first.
             tenant: On whose behalf; tenants share each provider fairly.
-            patient: Wait while all circuits are open, instead of failing at once.
+            when_unavailable: What to do while nobody can be asked, because circuits
+                are open or the retry budget is used up: `wait` for the earliest time
+                worth trying, or `fail` at once. By default a request with a *timeout*
+                waits where that time lies before its deadline, and one without fails.
             cache: Whether an answer from the broker's cache will do; by default
                 unless *parameters* ask for a temperature above 0.
             parameters: As OpenAI's Chat Completions names them.
@@ -209,7 +212,7 @@ class Broker:
         request = Request.of(prompt, model=_first(model), parameters=parameters)
         # The request has them: with a hundred thousand waiting, copies count.
         del parameters
-        envelope = self._envelope(request, timeout, priority, tenant, patient=patient)
+        envelope = self._envelope(request, timeout, priority, tenant, when_unavailable)
         route = Route(self._roster.sequence(provider), envelope, model)
         if self._cache is not None:
             if cache is None:
@@ -243,7 +246,7 @@ class Broker:
         Take *prompt* in at once, or refuse; never wait.
 
         The request then runs by itself, in the broker, which has to be open
-        (`async with`). Arguments are those of `submit`, but for `patient` and
+        (`async with`). Arguments are those of `submit`, but for `when_unavailable` and
         `cache`: who does not wait takes what there is now.
 
         Returns:
@@ -253,14 +256,14 @@ class Broker:
             QueueFullError: Every mailbox of the sequence is full.
             CircuitOpenError: Every circuit is open.
             LLMError: As `submit` does before anything is sent.
-            TypeError: `patient` or `cache` was given.
+            TypeError: `when_unavailable` or `cache` was given.
         """
-        for name in ("patient", "cache"):
+        for name in ("when_unavailable", "cache"):
             if name in parameters:
                 raise TypeError(f"submit_nowait() takes no {name!r}: see 'submit'")
         tasks = self._opened("submit_nowait")
         request = Request.of(prompt, model=_first(model), parameters=parameters)
-        envelope = self._envelope(request, timeout, priority, tenant, patient=False)
+        envelope = self._envelope(request, timeout, priority, tenant, "fail")
         route = Route(self._roster.sequence(provider), envelope, model)
         call = self._delivery.begin(route)
         submission = Submission()
@@ -317,14 +320,14 @@ class Broker:
             raise TypeError(
                 f"map() takes a stream of prompts, and not one: {type(prompts)}"
             )
-        if "patient" in arguments:
-            raise TypeError("map() takes no 'patient': it always is")
+        if "when_unavailable" in arguments:
+            raise TypeError("map() takes no 'when_unavailable': it always waits")
         opened = partial(self._opened, "map")
         opened()
         if max_in_flight is None:
             sequence = self._roster.sequence(arguments.get("provider"))
             max_in_flight = sum(actor.settings.workers for actor in sequence)
-        submit = partial(self.submit, patient=True, **arguments)
+        submit = partial(self.submit, when_unavailable="wait", **arguments)
         return Map(prompts, submit, opened, max_in_flight, ordered=ordered)
 
     # Making envelopes and routes.
@@ -335,8 +338,7 @@ class Broker:
         timeout: float | None,
         priority: int,
         tenant: str | None,
-        *,
-        patient: bool,
+        when_unavailable: str | None,
     ) -> Envelope:
         if self._closed:
             raise BrokerClosedError("the broker is closed")
@@ -349,6 +351,11 @@ class Broker:
             )
         if tenant is not None and not isinstance(tenant, str):
             raise ValueError(f"'tenant' must be a name, not {tenant!r:.80}")
+        if when_unavailable not in ("fail", "wait", None):
+            raise ValueError(
+                f"'when_unavailable' must be 'fail', 'wait' or None, "
+                f"not {when_unavailable!r:.80}"
+            )
         now = anyio.current_time()
         deadline = math.inf if timeout is None else _deadline(now, timeout)
         return Envelope(
@@ -357,7 +364,11 @@ class Broker:
             deadline=deadline,
             priority=priority,
             tenant=tenant,
-            patient=patient,
+            persistent=(
+                deadline < math.inf
+                if when_unavailable is None
+                else when_unavailable == "wait"
+            ),
             sequence=next(self._count),
         )
 
@@ -394,6 +405,7 @@ class Broker:
             each=bool(self._listeners),
             ledger=self._ledger,
             watch=self._watch,
+            peers=self._actors,
             weights=self._tenants,
         )
 

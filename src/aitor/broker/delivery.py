@@ -112,6 +112,7 @@ class Delivery:
                     following = await self._next(route, call, error)
                 else:
                     outcome = Outcome.ANSWER
+                    self.budget.answered()
                     return _reply(call.actor.name, answer, envelope)
                 if following is None:
                     raise envelope.last or _nobody(route)
@@ -148,7 +149,7 @@ class Delivery:
         candidate = route.choose(now, wait_for_room=wait_for_room)
         if candidate is None:
             raise _nobody(route)
-        call = Call(candidate, route.envelope, movable=len(route) > 1)
+        call = Call(candidate, route.envelope, route)
         candidate.actor.enter(call, now, wait_for_room=wait_for_room)
         return call
 
@@ -179,15 +180,15 @@ class Delivery:
                 await self._back_off(envelope, candidate.not_before, now)
                 now = anyio.current_time()
                 route.reconsider()
-            elif last is None or self._may_try(candidate, envelope, now):
-                call = Call(candidate, envelope, movable=len(route) > 1)
+            elif last is None or self._may_try(candidate, route, now):
+                call = Call(candidate, envelope, route)
                 candidate.actor.enter(call, now, wait_for_room=True)
                 return call
         if last is not None and route.is_unpaid:
             last.add_note("the retry budget allowed no further try")
         return None
 
-    def _may_try(self, candidate: Candidate, envelope: Envelope, now: float) -> bool:
+    def _may_try(self, candidate: Candidate, route: Route, now: float) -> bool:
         # Moving on to a provider that is well is no burden on anybody. Asking again
         # one that fails is, and in an outage everybody would: the budget bounds it.
         if not (candidate.owes or candidate.actor.breaker.failing):
@@ -195,10 +196,8 @@ class Delivery:
         if self.budget.withdraw(now):
             candidate.owes = False
             return True
-        if envelope.patient:
-            backoff = candidate.actor.backoff
-            wait = backoff.delay_for(candidate.failures, self._random.random())
-            candidate.not_before = now + max(wait, SHORTEST_WAIT)
+        if route.envelope.persistent:
+            route.put_off(candidate, now, self._random.random())
         else:
             candidate.unpaid = True
         return False
@@ -238,10 +237,6 @@ class Delivery:
         if self._idle is not None and not self.open:
             self._idle.set()
             self._idle = None
-
-
-SHORTEST_WAIT = 0.1
-"""Seconds that a patient request waits at least for the retry budget to grow."""
 
 
 def _nobody(route: Route) -> LLMError:

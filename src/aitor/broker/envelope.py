@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import anyio
 
     from aitor.broker.native import Wakeup
-    from aitor.broker.route import Candidate
+    from aitor.broker.route import Candidate, Route
     from aitor.errors import LLMError
     from aitor.laws.breaker import Ticket
     from aitor.laws.order import Entry
@@ -37,8 +37,9 @@ class Envelope:
         deadline: When its caller stops caring; infinity for never.
         priority: Higher goes first.
         tenant: On whose behalf; tenants share a provider fairly.
-        patient: True waits for circuits to close and for pauses to end as long as
-            the deadline allows; False would rather know at once.
+        persistent: True waits for circuits to close, for pauses to end and for the
+            retry budget as long as the deadline allows; False would rather know
+            at once.
         sequence: Counts the broker's requests; breaks ties by arrival.
     """
 
@@ -48,7 +49,7 @@ class Envelope:
         "backoff",
         "deadline",
         "last",
-        "patient",
+        "persistent",
         "priority",
         "request",
         "sequence",
@@ -63,7 +64,7 @@ class Envelope:
         deadline: float,
         priority: int,
         tenant: str | None,
-        patient: bool,
+        persistent: bool,
         sequence: int,
     ) -> None:
         self.request = request
@@ -71,7 +72,7 @@ class Envelope:
         self.deadline = deadline
         self.priority = priority
         self.tenant = tenant
-        self.patient = patient
+        self.persistent = persistent
         self.sequence = sequence
         self.attempts: tuple[Attempt, ...] = ()
         self.last: LLMError | None = None  # the last error that was no refusal
@@ -97,7 +98,7 @@ class Call:
     Args:
         candidate: Who is asked, and what.
         envelope: What is delivered.
-        movable: True when another provider could take the request instead.
+        route: Who else could take the request.
     """
 
     __slots__ = (
@@ -108,13 +109,13 @@ class Call:
         "cost",
         "entry",
         "envelope",
+        "first_byte",
         "limit",
         "mark",
-        "movable",
-        "progressed",
         "refusal",
         "request",
         "reservation",
+        "route",
         "scope",
         "started",
         "state",
@@ -131,19 +132,18 @@ class Call:
         self,
         candidate: "Candidate",
         envelope: Envelope,
-        *,
-        movable: bool,
+        route: "Route",
     ) -> None:
         self.candidate = candidate
         self.actor = candidate.actor
         self.envelope = envelope
         self.request = candidate.request
-        self.movable = movable
+        self.route = route
         self.state = State.WAITING
         self.refusal: LLMError | None = None
         self.waits = NO_WAITS
         self.started = math.inf
-        self.progressed = False  # True once content came in
+        self.first_byte: float | None = None  # when the first content came in
         self.aborted = False  # True once the broker closed
         self.limit = math.inf  # when it is cut off, once it runs
         # Set while waiting:
@@ -154,6 +154,11 @@ class Call:
         self.wake: Wakeup | None = None
         self.scope: anyio.CancelScope | None = None
         self.untimed = False  # True while it waits without a scope
+
+    @property
+    def movable(self) -> bool:
+        """Whether another provider could take the request instead."""
+        return len(self.route) > 1
 
     def refuse(self, error: "LLMError") -> None:
         """End the wait with *error*."""

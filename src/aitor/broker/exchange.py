@@ -127,7 +127,8 @@ def _is_late(call: Call) -> bool:
 
 
 def _progressed(call: Call) -> None:
-    call.progressed = True
+    if call.first_byte is None:
+        call.first_byte = anyio.current_time()
     settings = call.actor.settings
     idle = settings.idle_timeout
     if idle is None and settings.first_token_timeout is None:
@@ -152,7 +153,7 @@ def _cut_off(call: Call) -> LLMError:
         return AttemptTimeoutError(
             f"no whole answer within {settings.timeout} s (see 'timeout')"
         )
-    if not call.progressed:
+    if call.first_byte is None:
         return AttemptTimeoutError(
             f"no content within {settings.first_token_timeout} s "
             f"(see 'first_token_timeout')"

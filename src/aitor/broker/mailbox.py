@@ -7,7 +7,8 @@ comes free: backpressure on their own callers, who hold nothing here. A call tha
 leaves, for whatever reason, frees its place before anything else can happen.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from itertools import islice
 
 from aitor.broker.envelope import Call, Envelope
 from aitor.laws.bucket import Cost
@@ -88,6 +89,10 @@ class Mailbox:
         """Return the call that goes next; it stays where it is."""
         entry = self._queue.peek()
         return entry.item if entry is not None else None
+
+    def first(self, count: int) -> Iterator[Call]:
+        """Iterate over *count* of those who have a place, in no certain order."""
+        return (entry.item for entry in islice(self._queue, count))
 
     def take(self, call: Call) -> None:
         """Take *call*, which has a place, out because it starts."""

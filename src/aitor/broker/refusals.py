@@ -13,6 +13,7 @@ from aitor.errors import (
     DeadlineExceededError,
     PausedError,
     QueueFullError,
+    RefusedError,
 )
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ __all__ = (
     "circuit_open",
     "closed",
     "mailbox_full",
+    "moved",
     "nobody",
     "paused",
     "too_late",
@@ -83,6 +85,11 @@ def paused(actor: "Actor", seconds: float) -> PausedError:
         provider=actor.name,
         retry_after=seconds,
     )
+
+
+def moved(to: "Actor") -> RefusedError:
+    """Return the error that lets a waiting request move to *to*, which is free."""
+    return RefusedError(f"{to.name} can start the request now")
 
 
 def circuit_open(actor: "Actor", now: float) -> CircuitOpenError:

@@ -32,6 +32,15 @@ __all__ = ("Candidate", "Model", "Route")
 Model: TypeAlias = str | Mapping[str, str] | None
 """A model's name for the first provider asked, or names by provider."""
 
+RETRIES = 3
+"""More tries at one provider, where neither settings nor a deadline bound them."""
+
+LONGER = 2
+"""So often a wait grows for one request, while others get through."""
+
+SHORTEST_WAIT = 0.1
+"""Seconds that a request waits at least for the retry budget to grow."""
+
 TOO_MANY = 429
 """The status of a limit: of requests, or of tokens that one request may take."""
 
@@ -120,9 +129,10 @@ class Route:
         """
         Return whom to ask next, or None when nobody is left.
 
-        The first in order whose circuit lets calls through, whose wait is within its
-        own `max_queue_wait`, and who has hardly ever taken longer than the deadline
-        leaves; without such a one, who can start soonest.
+        The first in order whose circuit lets calls through, who can start it now or
+        within its own `max_queue_wait`, and who has hardly ever taken longer than the
+        deadline leaves. A degraded provider comes after those that are well, but for a
+        probe. Where nobody can start it, who can soonest.
 
         Args:
             now: The time.
@@ -136,27 +146,49 @@ class Route:
             return None
         envelope = self.envelope
         best, soonest = None, math.inf
+        degraded: Candidate | None = None  # could start now, and often fails
+        down: Candidate | None = None  # the same, and nothing gets through
         for one in self._by_failures():
-            if one.silent and best is not None:
+            if one.silent and (best is not None or degraded is not None):
                 # Who said nothing until its timeout is the last resort.
                 break
             if not self._usable(one, now):
                 continue
+            actor = one.actor
             start = one.start(now, envelope)
-            latest = envelope.deadline - one.actor.least(one.request)
-            latest = min(now + one.actor.settings.max_queue_wait, latest)
-            if start <= latest and not one.actor.full and not one.actor.open(now):
-                return one
-            if one.actor.full and not wait_for_room:
+            latest = envelope.deadline - actor.least(one.request)
+            latest = min(now + actor.settings.max_queue_wait, latest)
+            if start <= latest and not actor.full and not actor.open(now):
+                if actor.takes_first(now):
+                    return one
+                if actor.breaker.lets_through:
+                    degraded = degraded or one
+                else:
+                    down = down or one
+                continue
+            if actor.full and not wait_for_room:
                 start = math.inf
             if start < soonest or best is None:
                 best, soonest = one, start
-        return best
+        return degraded or best or down
+
+    def may_ask(self, actor: Actor) -> bool:
+        """Whether *actor* is among those that may still be asked."""
+        if actor in self._actors[self._looked_at :]:
+            return True
+        return any(one.actor is actor for one in self._candidates)
+
+    def candidate_of(self, actor: Actor) -> Candidate | None:
+        """Return the candidate that *actor* is, if it may still be asked."""
+        return next((one for one in self if one.actor is actor), None)
 
     def _usable(self, one: Candidate, now: float) -> bool:
         if one.unpaid:
             return False
-        return self.envelope.patient or not one.actor.open(now)
+        retry_at = one.actor.breaker.retry_at(now)
+        if retry_at <= now:
+            return True
+        return self.envelope.persistent and retry_at < self.envelope.deadline
 
     def reconsider(self) -> None:
         """Ask also those again for whom the retry budget had nothing."""
@@ -243,20 +275,54 @@ class Route:
         settings = candidate.actor.settings
         candidate.failures += 1
         limited = isinstance(error, RateLimitError)
-        # The patient wait as long as a server asks them to, as often as it asks.
-        if not (limited and self.envelope.patient):
+        persistent = self.envelope.persistent
+        # With time left, a server may ask to wait as often as it likes.
+        if not (limited and persistent):
             candidate.retries += 1
-        if candidate.retries > settings.max_retries:
+        most = settings.max_retries
+        if most is None:
+            most = RETRIES
+            if persistent:
+                most = max(most, candidate.actor.failure_rate.most_tries() - 1)
+        if candidate.retries > most:
             self._candidates.remove(candidate)
             return
         if isinstance(error, AttemptTimeoutError) and len(self) > 1:
             candidate.silent = True
-        if not limited:
-            # A pause is kept by the actor, for everybody; this wait is our own.
-            wait = candidate.actor.backoff.delay_for(candidate.retries - 1, chance)
-            told = min(error.retry_after or 0.0, settings.max_retry_after)
-            candidate.not_before = now + max(wait, told)
-            candidate.owes = True
+        candidate.owes = not limited
+        told = _told(error, settings.max_retry_after)
+        if told and limited:
+            candidate.not_before = now + told
+        else:
+            wait = max(self._backoff(candidate, now, chance), told)
+            candidate.not_before = now + wait
+
+    def _backoff(self, candidate: Candidate, now: float, chance: float) -> float:
+        """Return the seconds of our own to wait before *candidate* is asked again."""
+        actor = candidate.actor
+        retry = candidate.failures - 1
+        if actor.breaker.lets_through:
+            # How much it gets is the actor's to bound; longer waits would not help it.
+            retry = min(retry, LONGER)
+        wait = actor.backoff.delay_for(retry, chance)
+        left = self.envelope.deadline - now - actor.least(candidate.request)
+        if self.envelope.persistent and wait > left > SHORTEST_WAIT:
+            # Time for a further try: it is made.
+            wait = left * chance
+        return wait
+
+    def put_off(self, candidate: Candidate, now: float, chance: float) -> None:
+        """Ask *candidate* later: the retry budget allows no further try just now."""
+        wait = max(self._backoff(candidate, now, chance), SHORTEST_WAIT)
+        candidate.not_before = now + wait
+
+
+def _told(error: LLMError, longest: float) -> float:
+    """Return how many seconds a server asks to wait, within bounds; 0 for none."""
+    seconds = error.retry_after
+    if seconds is None or not seconds > 0.0:
+        return 0.0
+    return min(seconds, longest)
 
 
 def _addressed(request: Request, actor: Actor, model: Model, *, first: bool) -> Request:

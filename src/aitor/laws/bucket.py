@@ -46,6 +46,9 @@ DIMENSIONS = ("requests", "tokens", "input_tokens", "output_tokens")
 MOST_BELIEVED = 1e12
 """No vendor allows, has left, or charges more; who says so is not believed."""
 
+FADE_SECONDS = 120.0
+"""For so long a limit holds that a server has told and does not tell any more."""
+
 LONG_AGO = -1e9
 """Before any clock: the last start of a bucket that has started nothing."""
 
@@ -141,8 +144,10 @@ class TokenBucket:
         "_asked",
         "_burst",
         "_configured",
+        "_fade_at",
         "_last_start",
         "_most",
+        "_observed",
         "_open",
         "_paces",
         "_slow_factor",
@@ -191,6 +196,9 @@ class TokenBucket:
                 self._configured[dimension] = limit
                 self._add_pace(dimension, limit)
         self._last_start = LONG_AGO
+        # When a server last told a limit of a dimension that is not the configured one.
+        self._observed: dict[str, float] = {}
+        self._fade_at = math.inf
         # The last question to `ready_at` and its answer, while it still holds.
         self._asked: Cost | None = None
         self._answer = LONG_AGO
@@ -215,6 +223,8 @@ class TokenBucket:
         start = self.held_until
         if start < now:
             start = now
+        if now >= self._fade_at:
+            self._fade(now)
         if self._paces:
             if ahead != NO_COST:
                 scheduled = now + self._wait_at_least(cost + ahead, now)
@@ -318,6 +328,10 @@ class TokenBucket:
         """Start nothing before *time*; the latest of all such times counts."""
         self.held_until = max(self.held_until, time)
 
+    def end_hold(self, now: float) -> None:
+        """Let the hold that is in force end *now*."""
+        self.held_until = min(self.held_until, now)
+
     def drop_burst(self, now: float) -> None:
         """Keep nothing for later: from *now* on tokens come evenly."""
         elapsed = self._elapsed(now)
@@ -349,7 +363,8 @@ class TokenBucket:
         Args:
             dimension: One of `DIMENSIONS`; others are not ours.
             limit: The server's limit per minute. It holds where it is lower than the
-                one configured, or where none is.
+                one configured, or where none is, until the server has not told it
+                for `FADE_SECONDS`.
             remaining: What the server has left, which bounds what may go at once;
                 it never adds to it.
             now: The time.
@@ -361,6 +376,9 @@ class TokenBucket:
         # Whatever is not a number between the two fails these tests.
         if limit is not None and 1.0 <= limit <= MOST_BELIEVED:
             limit = min(limit, self._configured.get(dimension, limit))
+            if limit != self._configured.get(dimension):
+                self._observed[dimension] = now
+                self._fade_at = min(self._fade_at, now + FADE_SECONDS)
             if pace is None:
                 pace = self._add_pace(dimension, limit)
                 pace.set_level(pace.burst, elapsed)
@@ -373,6 +391,23 @@ class TokenBucket:
             and 0.0 <= remaining < pace.saved(elapsed)
         ):
             pace.set_level(remaining, elapsed)
+        self._asked = None
+
+    def _fade(self, now: float) -> None:
+        """Forget the limits that the server does not tell any more."""
+        self._fade_at = math.inf
+        for dimension, said in list(self._observed.items()):
+            if now < said + FADE_SECONDS:
+                self._fade_at = min(self._fade_at, said + FADE_SECONDS)
+                continue
+            del self._observed[dimension]
+            configured = self._configured.get(dimension)
+            if configured is not None:
+                self._paces[dimension].change_limit(configured, self._elapsed(now))
+            else:
+                del self._paces[dimension]
+        self.counts_tokens = any(name != "requests" for name in self._paces)
+        self._note_most()
         self._asked = None
 
     def levels(self, now: float) -> Mapping[str, Level]:

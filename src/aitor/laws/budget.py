@@ -6,11 +6,20 @@ each it sends three times the traffic that could not be served. The number of tr
 of one request does not bound that; only a budget that all requests share does. The
 idea is that of Finagle's `RetryBudget`: every first send pays in a fraction of a
 retry, and time pays in a little, so that a process with few requests may retry too.
+
+It bounds calls in an outage, not answers from a provider that fails a part of its
+calls: there each answer pays for as many retries as it took to come by, as in gRPC's
+retry throttling. In a total outage there are no answers, and no more than what was
+saved (*maximum*) is spent on top of the share that first sends pay in.
 """
 
 import math
 
 __all__ = ("RetryBudget",)
+
+PER_ANSWER = 20.0
+"""Retries that an answer pays for: a provider that answers one call in twenty needs
+nineteen for each."""
 
 
 class RetryBudget:
@@ -57,6 +66,17 @@ class RetryBudget:
     def deposit(self, now: float) -> None:
         """Pay in what a first send pays."""
         self._balance = min(self.balance(now) + self._ratio, self._maximum)
+
+    def answered(self) -> None:
+        """Pay in what an answer pays: something gets through."""
+        self._balance = min(self._balance + PER_ANSWER, self._maximum)
+
+    def seconds_until_retry(self, now: float) -> float:
+        """Return when time alone has paid for a retry; infinity if it never does."""
+        missing = 1.0 - self.balance(now)
+        if missing <= 0.0:
+            return 0.0
+        return missing / self._per_second if self._per_second else math.inf
 
     def withdraw(self, now: float) -> bool:
         """Take one retry and return True, or return False if there is none."""

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
-__all__ = ("Observed", "parse_reset", "read_limits", "retry_after")
+__all__ = ("LimitReader", "Observed", "parse_reset", "read_limits", "retry_after")
 
 
 class Observed(NamedTuple):
@@ -26,7 +26,7 @@ class Observed(NamedTuple):
 
     Args:
         dimension: `requests`, `tokens`, `input_tokens` or `output_tokens`.
-        limit: Allowed in a minute, None if it was not said.
+        limit: Allowed in its period, None if it was not said. The period is not said.
         remaining: Left of it, None if it was not said.
         reset: When all of it is back, as it was written: `parse_reset` reads it.
     """
@@ -44,7 +44,8 @@ def retry_after(
     Return how many seconds the server asks to wait, None if it does not say.
 
     The first of these that is more than 0 counts: `retry-after-ms`, `retry-after`
-    (seconds or a date), and the reset of a limit of which nothing is left.
+    (seconds, with a unit or without, or a date), and the reset of a limit of which
+    nothing is left.
 
     Args:
         headers: With names in lower case.
@@ -56,6 +57,7 @@ def retry_after(
     seconds = (
         (milliseconds is not None and milliseconds / 1000.0)
         or _number(value)
+        or (value and parse_reset(value, wall_now))
         or _until_date(value, wall_now)
         or _until_reset(headers, wall_now)
     )
@@ -106,6 +108,87 @@ def read_limits(headers: Mapping[str, str]) -> tuple[Observed, ...]:
     return tuple(seen)
 
 
+class Allowance(NamedTuple):
+    """
+    What a server allows, as a limiter by the minute can keep it.
+
+    Args:
+        dimension: As in `Observed`.
+        per_minute: What any minute allows; None where that is not known.
+        remaining: What may go at once at most; None where that is not known.
+    """
+
+    dimension: str
+    per_minute: float | None
+    remaining: float | None
+
+
+class LimitReader:
+    """
+    Reads one server's limits, and finds out for how long each of them counts.
+
+    A vendor says how much, how much is left, and when all of it is back, but not what
+    the limit is for: a second, a minute, an hour or a day. A bucket that fills evenly
+    is whole again after used / limit of its period, and a window that begins anew after
+    what is left of it. Either way the period is the shortest of the usual ones that
+    is no shorter than the reset, once a twentieth of the limit is used; before that
+    nothing can be told, and nothing need be. A window near its end looks like
+    a shorter one, so a shorter period is believed only after the longer has passed.
+
+    What an hour or a day allows is nothing to be spread over its minutes: that much may
+    go at once, and then the server says how long to wait.
+    """
+
+    __slots__ = ("_periods",)
+
+    def __init__(self) -> None:
+        # By dimension: the period, and when it was last seen to be no shorter.
+        self._periods: dict[str, tuple[float, float]] = {}
+
+    def read(
+        self, headers: Mapping[str, str], now: float, wall_now: float
+    ) -> list[Allowance]:
+        """
+        Return what *headers* (names in lower case) say that can be kept.
+
+        Args:
+            headers: Of an answer or a rejection.
+            now: The time on the clock by which the limits are kept.
+            wall_now: Seconds since 1970.
+        """
+        allowed = []
+        for seen in read_limits(headers):
+            period = self._period(seen, now, wall_now)
+            if period is None or period > _MINUTE:
+                continue
+            limit = seen.limit
+            if limit is not None:
+                limit *= _MINUTE / period
+            allowed.append(Allowance(seen.dimension, limit, seen.remaining))
+        return allowed
+
+    def _period(self, seen: Observed, now: float, wall_now: float) -> float | None:
+        """Return for how many seconds a limit counts; None while it is not known."""
+        known, since = self._periods.get(seen.dimension, (None, now))
+        if seen.limit is None or seen.remaining is None or seen.reset is None:
+            # Nothing to find it out by: a minute is what nearly all vendors mean.
+            return known or _MINUTE
+        used = seen.limit - seen.remaining
+        reset = parse_reset(seen.reset, wall_now)
+        if reset is None or used < max(1.0, seen.limit / _TWENTY):
+            return known
+        # Clocks differ a little, and what is written is rounded.
+        period = next((one for one in _PERIODS if reset <= 1.05 * one), _PERIODS[-1])
+        if known is None or period >= known or now - since > known:
+            self._periods[seen.dimension] = period, now
+            return period
+        return known
+
+
+_MINUTE = 60.0
+_PERIODS = (1.0, _MINUTE, 3_600.0, 86_400.0)
+_TWENTY = 20.0
+
 # Each dimension with the headers that speak of its limit, what remains, its reset.
 _FAMILIES = (
     *(
@@ -145,7 +228,8 @@ _TIME_OF_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]")
 
 def _number(value: str | None) -> float | None:
     """Return the finite number of at least 0 that *value* is, None if it is none."""
-    if value is None:
+    # Python takes 1_0 for ten.
+    if value is None or "_" in value:
         return None
     try:
         number = float(value)

@@ -57,7 +57,8 @@ class Window:
 
     def watch(self, dimension: int) -> None:
         """Keep the sum of *dimension* from now on."""
-        self._watched = (*self._watched, dimension)
+        if dimension not in self._watched:
+            self._watched = (*self._watched, dimension)
         self.totals[dimension] = sum(slot.amounts[dimension] for slot in self._slots)
 
     def add(self, amounts: Amounts, now: float) -> Slot:

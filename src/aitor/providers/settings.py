@@ -81,14 +81,20 @@ class BreakerSettings(Settings):
     When a provider is cut off, and for how long.
 
     Args:
-        failures: Failures in a row that open the circuit.
-        open_seconds: How long it stays open before a probe is let through.
+        failures: Failures in a row that open the circuit, at least.
+        failing_seconds: For how long nothing got through by then, at least; eight
+            times as many failures open it sooner.
+        first_open_seconds: How long it stays open before a probe is let through; twice
+            as long each time the probe fails.
+        open_seconds: How long at most.
         probes: Probes in flight at once while it is half-open.
         probe_seconds: A probe that has not ended by then gives its place to another.
-        dead_seconds: How long it stays open for a dead key or an empty purse.
+        dead_seconds: How long it stays open for a dead key or an exhausted account.
     """
 
-    failures: Count = 5
+    failures: Count = 20
+    failing_seconds: Amount = 2.0
+    first_open_seconds: Seconds = 1.0
     open_seconds: Seconds = 30.0
     probes: Count = 1
     probe_seconds: Seconds = 60.0
@@ -122,14 +128,16 @@ class ProviderSettings(LimitSettings):
         model: The model to ask when a request names none.
         limits: Name of a limit shared with others, instead of the keys
             `…_per_minute`.
-        workers: Most calls in flight.
+        workers: Most calls in flight; fewer go where the provider has no room for them.
         queue_size: Most requests that wait.
-        max_queue_wait: A request that would wait longer than this many seconds here
-            goes to the next provider in the sequence that can start it sooner.
+        max_queue_wait: A request waits for this provider for so many seconds, rather
+            than go to the next one in the sequence that can start it sooner.
         timeout: Seconds for one attempt, from send to the answer's end.
         first_token_timeout: Seconds until the first content comes.
         idle_timeout: Seconds between two pieces of content.
-        max_retries: More tries at this provider after the first, for one request.
+        max_retries: More tries at this provider after the first, for one request. By
+            default 3 for a request that has no deadline, and as many as its time
+            allows for one that has, or that waits (`when_unavailable`).
         retry_delay: Seconds before the first of them, at most (full jitter).
         backoff_factor: Each further one waits that many times longer.
         max_retry_delay: The longest wait of our own between two tries.
@@ -141,14 +149,14 @@ class ProviderSettings(LimitSettings):
     limits: str | None = None
     workers: Count = 64
     queue_size: Count = 1_000
-    max_queue_wait: Annotated[float, Field(ge=0), BeforeValidator(_no_truth)] = 1.0
+    max_queue_wait: Annotated[float, Field(ge=0), BeforeValidator(_no_truth)] = 0.0
     timeout: Seconds = 60.0
     first_token_timeout: Seconds | None = None
     idle_timeout: Seconds | None = None
-    max_retries: Annotated[int, Field(ge=0), BeforeValidator(_no_truth)] = 3
-    retry_delay: Amount = 1.0
+    max_retries: Annotated[int, Field(ge=0), BeforeValidator(_no_truth)] | None = None
+    retry_delay: Amount = 0.5
     backoff_factor: Annotated[Number, Field(ge=1)] = 2.0
-    max_retry_delay: Seconds = 60.0
+    max_retry_delay: Seconds = 8.0
     max_retry_after: Seconds = 3_600.0
     breaker: BreakerSettings = BreakerSettings()
 

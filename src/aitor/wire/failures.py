@@ -63,7 +63,9 @@ class Fault(Enum):
     def error(self, detail: str = "", *, unused: bool = False) -> ConnectionFailedError:
         """Return the error that tells of it."""
         text = f"{self.value}: {detail}" if detail else self.value
-        return ConnectionFailedError(text, unused=unused)
+        error = ConnectionFailedError(text, unused=unused)
+        error.refused = self is Fault.REFUSED
+        return error
 
 
 class KeptConnections:
