@@ -68,8 +68,8 @@ async def test_one_prompt_is_no_stream_of_prompts(prompts: Any) -> None:
     async with Broker([ScriptedProvider("ok")]) as broker:
         with pytest.raises(TypeError, match="a stream of prompts"):
             broker.map(prompts)
-        with pytest.raises(TypeError, match="patient"):
-            broker.map(["x"], patient=False)
+        with pytest.raises(TypeError, match="when_unavailable"):
+            broker.map(["x"], when_unavailable="fail")
         with pytest.raises(ValueError, match="max_in_flight"):
             broker.map(["x"], max_in_flight="many")  # type: ignore[arg-type]
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 
 import anyio
 import pytest
+from tests.broker.conftest import opens_after
 
 from aitor.broker.broker import Broker
 from aitor.errors import LLMError, RateLimitError, ServerError
@@ -92,7 +93,7 @@ async def test_so_is_an_error_that_another_provider_made_up_for() -> None:
 
 async def test_so_are_those_who_were_refused_while_they_waited() -> None:
     provider = Fails(
-        lambda: ServerError("no", status=500), workers=1, breaker={"failures": 1}
+        lambda: ServerError("no", status=500), workers=1, breaker=opens_after(1)
     )
     broker = Broker({"only": provider})
     async with anyio.create_task_group() as tasks:

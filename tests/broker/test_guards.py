@@ -5,6 +5,7 @@ from typing import Any
 
 import anyio
 import pytest
+from tests.broker.conftest import opens_after
 
 from aitor.broker.broker import Broker
 from aitor.broker.cache import Cache, identity
@@ -110,16 +111,16 @@ async def test_who_leaves_in_the_tick_of_starting_gives_the_place_back() -> None
     provider = ScriptedProvider(
         [ServerError("no"), Slow(1.0, answer_and_cancel), "ok"],
         max_retries=0,
-        breaker={"failures": 1, "open_seconds": 30.0},
+        breaker=opens_after(1),
     )
     broker = Broker([provider])
 
     async def probe() -> None:
-        await broker.submit("probe", patient=True)
+        await broker.submit("probe", when_unavailable="wait")
 
     async def leave() -> None:
         with scope:
-            await broker.submit("leaves", patient=True)
+            await broker.submit("leaves", when_unavailable="wait")
 
     with pytest.raises(ServerError):
         await broker.submit("opens the circuit")
@@ -280,7 +281,7 @@ async def test_what_says_nothing_of_the_providers_health_opens_no_circuit(
 ) -> None:
     """A rate limit, a bad request, a caller who leaves."""
     provider = ScriptedProvider(
-        error or Hang(), max_retries=0, breaker={"failures": 2}, timeout=99.0
+        error or Hang(), max_retries=0, breaker=opens_after(2), timeout=99.0
     )
     broker = Broker([provider])
     for _ in range(5):
@@ -292,7 +293,7 @@ async def test_what_says_nothing_of_the_providers_health_opens_no_circuit(
 
 async def test_who_waits_when_a_circuit_opens_is_told_at_once() -> None:
     provider = ScriptedProvider(
-        Slow(1.0, ServerError("no")), workers=1, max_retries=0, breaker={"failures": 1}
+        Slow(1.0, ServerError("no")), workers=1, max_retries=0, breaker=opens_after(1)
     )
     broker = Broker([provider])
     begin = anyio.current_time()

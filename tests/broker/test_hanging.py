@@ -7,6 +7,7 @@ how long its calls usually take.
 
 import anyio
 import pytest
+from tests.broker.conftest import opens_after
 
 from aitor.broker.broker import Broker
 from aitor.errors import CircuitOpenError, DeadlineExceededError
@@ -21,7 +22,7 @@ def hangs_after(number: int, step: Step) -> ScriptedProvider:
     """Return a provider whose first calls take *step*, and the rest for ever."""
     return ScriptedProvider(
         lambda sent: step if sent < number else Hang(),
-        breaker={"failures": 3, "open_seconds": 30.0},
+        breaker=opens_after(3),
     )
 
 
@@ -54,7 +55,7 @@ async def test_a_probe_that_hangs_opens_it_again() -> None:
 
 async def test_callers_with_little_patience_say_nothing_of_it() -> None:
     """A deadline not long after the usual time is the caller's choice."""
-    provider = ScriptedProvider(Slow(1.0, "ok"), breaker={"failures": 1})
+    provider = ScriptedProvider(Slow(1.0, "ok"), breaker=opens_after(1))
     async with Broker([provider]) as broker:
         for _ in range(10):
             await broker.submit("x")
@@ -94,7 +95,7 @@ async def test_an_answer_that_comes_piece_by_piece_does_not_hang() -> None:
             await anyio.sleep(1.0)
             return Answer("ok", "scripted", "stop", Usage(1, 1))
 
-    provider = Talking(breaker={"failures": 1})
+    provider = Talking(breaker=opens_after(1))
     async with Broker([provider]) as broker:
         for _ in range(10):
             await broker.submit("x")

@@ -8,10 +8,11 @@ After each case the broker serves the next request, and nothing is held.
 
 import asyncio  # noqa: TID251  # these hazards are asyncio's own
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import pytest
+from tests.broker.conftest import opens_after
 
 from aitor.broker.broker import Broker
 from aitor.errors import BrokerClosedError, LLMError, ServerError
@@ -58,7 +59,7 @@ class Scene:
         provider: The broker's provider.
         where: What of `held` the request will be found in.
         ahead: Requests that bring the state about; they are cancelled at the end.
-        patient: Whether the request is.
+        when_unavailable: As for `submit`.
     """
 
     def __init__(
@@ -67,12 +68,12 @@ class Scene:
         where: str,
         *,
         ahead: int = 0,
-        patient: bool = False,
+        when_unavailable: Literal["wait"] | None = None,
     ) -> None:
         self.broker = Broker([provider], seed=1)
         self.provider = provider
         self.where = where
-        self.patient = patient
+        self.when_unavailable = when_unavailable
         self._ahead = ahead
         self._tasks: list[asyncio.Task[Reply]] = []
 
@@ -82,7 +83,7 @@ class Scene:
             await asyncio.sleep(0.1)
 
     def ask(self) -> Coroutine[Any, Any, Reply]:
-        return self.broker.submit("victim", patient=self.patient)
+        return self.broker.submit("victim", when_unavailable=self.when_unavailable)
 
     async def check(self) -> None:
         """After everything was cancelled, nothing is held and the next is served."""
@@ -92,7 +93,7 @@ class Scene:
         assert held(self.broker) == NOTHING
         self.provider._script = "next"
         reply = await asyncio.wait_for(
-            self.broker.submit("next", patient=True), timeout=1_000.0
+            self.broker.submit("next", when_unavailable="wait"), timeout=1_000.0
         )
         assert reply.text == "next"
         assert held(self.broker) == NOTHING
@@ -122,9 +123,9 @@ def on_the_wire() -> Scene:
 
 def at_the_circuit() -> Scene:
     provider = ScriptedProvider(
-        ServerError("no"), max_retries=0, breaker={"failures": 1}
+        ServerError("no"), max_retries=0, breaker=opens_after(1)
     )
-    return Scene(provider, "queued", ahead=1, patient=True)
+    return Scene(provider, "queued", ahead=1, when_unavailable="wait")
 
 
 SCENES = [

@@ -355,7 +355,7 @@ def test_with_two_providers_pauses_move_work_and_hold(
         broker = Broker({"one": make("one"), "two": make("two")})
 
         async def ask(number: int) -> None:
-            await broker.submit(str(number), patient=True)
+            await broker.submit(str(number), when_unavailable="wait")
             answered.append(number)
 
         submitted = 0

@@ -19,7 +19,8 @@ PLACES, AGING = 3, 30.0
 
 REQUEST = Request.of("x")
 NOBODY: Any = None
-"""A mailbox asks nothing of the actor whose call it keeps."""
+ROUTE: Any = (None,)
+"""A mailbox asks nothing of the actor and the route of a call that it keeps."""
 
 
 def in_group(entry: Entry[int], group: tuple[int, str | None]) -> bool:
@@ -63,13 +64,13 @@ class Model(RuleBasedStateMachine):
             deadline=float("inf"),
             priority=priority,
             tenant=tenant,
-            patient=False,
+            persistent=False,
             sequence=number,
         )
         candidate: Any = SimpleNamespace(
             actor=NOBODY, request=REQUEST, cost=Cost(1, tokens, 0)
         )
-        call = Call(candidate, envelope, movable=False)
+        call = Call(candidate, envelope, ROUTE)
         self.calls[number] = call
         full = len(self.seats.waiting) >= PLACES or bool(self.door)
         assert self.mailbox.full == full
@@ -140,11 +141,11 @@ def test_among_very_many_only_one_s_own_are_counted() -> None:
             deadline=math.inf,
             priority=0,
             tenant=f"tenant {number % 100}",
-            patient=False,
+            persistent=False,
             sequence=number,
         )
         candidate: Any = SimpleNamespace(actor=NOBODY, request=REQUEST)
-        calls.append(Call(candidate, envelope, movable=False))
+        calls.append(Call(candidate, envelope, ROUTE))
         mailbox.put(calls[-1], Cost(1, 5, 0))
     assert mailbox.ahead_of(calls[0].envelope) == Cost(2, 10, 0)
 

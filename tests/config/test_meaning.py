@@ -69,13 +69,15 @@ def test_a_provider_is_described_with_what_follows_from_its_settings() -> None:
         },
         "retries": {
             "max_retries": 2,
-            "retry_delay": 1.0,
+            "retry_delay": 0.5,
             "backoff_factor": 2.0,
-            "max_retry_delay": 60.0,
+            "max_retry_delay": 8.0,
             "max_retry_after": 3_600.0,
         },
         "breaker": {
             "failures": 3,
+            "failing_seconds": 2.0,
+            "first_open_seconds": 1.0,
             "open_seconds": 30.0,
             "probes": 1,
             "probe_seconds": 60.0,

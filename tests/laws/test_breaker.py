@@ -1,6 +1,8 @@
 """The circuit breaker, in plain numbers and against a small model."""
 
 import math
+from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from aitor.laws.breaker import (
+    CERTAIN,
     WELL_AGAIN,
     CircuitBreaker,
     CircuitState,
@@ -16,6 +19,13 @@ from aitor.laws.breaker import (
 )
 
 SUCCESS, FAILURE, IGNORED, DEAD = Verdict
+
+BY_COUNT: dict[str, Any] = {
+    "failures": 5,
+    "failing_seconds": 0.0,
+    "first_open_seconds": 30.0,
+}
+"""A circuit that opens after five failures in a row, for the same time each time."""
 
 
 def admitted(breaker: CircuitBreaker, now: float) -> Ticket:
@@ -32,7 +42,7 @@ def fail(breaker: CircuitBreaker, times: int, now: float = 0.0) -> None:
 
 def opened(**settings: float) -> CircuitBreaker:
     """Return a breaker that opened at 0.0 and lets a probe through at 30.0."""
-    breaker = CircuitBreaker(**settings)  # type: ignore[arg-type]  # probes is an int
+    breaker = CircuitBreaker(**{**BY_COUNT, **settings})
     fail(breaker, 5)
     return breaker
 
@@ -55,7 +65,7 @@ def test_a_closed_circuit_lets_everything_through_on_one_ticket() -> None:
 
 
 def test_failures_in_a_row_open_the_circuit() -> None:
-    breaker = CircuitBreaker(failures=5, open_seconds=30.0)
+    breaker = CircuitBreaker(**BY_COUNT)
     fail(breaker, 4)
     assert breaker.state(0.0) is CircuitState.CLOSED
     fail(breaker, 1, now=2.0)
@@ -66,7 +76,7 @@ def test_failures_in_a_row_open_the_circuit() -> None:
 
 
 def test_a_success_between_failures_keeps_it_closed() -> None:
-    breaker = CircuitBreaker(failures=2)
+    breaker = CircuitBreaker(failures=2, failing_seconds=0.0)
     for _ in range(10):
         fail(breaker, 1)
         breaker.record(admitted(breaker, 0.0), SUCCESS, 0.0)
@@ -74,7 +84,7 @@ def test_a_success_between_failures_keeps_it_closed() -> None:
 
 
 def test_what_is_ignored_is_neither_success_nor_failure() -> None:
-    breaker = CircuitBreaker(failures=2)
+    breaker = CircuitBreaker(failures=2, failing_seconds=0.0)
     fail(breaker, 1)
     breaker.record(admitted(breaker, 0.0), IGNORED, 0.0)
     assert breaker.failing
@@ -102,7 +112,7 @@ def test_failing_tells_the_last_verdict_that_counted() -> None:
 
 
 def test_a_verdict_from_before_the_outage_does_not_count_after_it() -> None:
-    breaker = CircuitBreaker()
+    breaker = CircuitBreaker(**BY_COUNT)
     before = admitted(breaker, 0.0)
     fail(breaker, 5)
     breaker.record(before, SUCCESS, 1.0)
@@ -115,6 +125,98 @@ def test_a_verdict_from_before_the_outage_does_not_count_after_it() -> None:
     breaker.record(probe, SUCCESS, 32.0)
     breaker.record(before, FAILURE, 33.0)
     assert not breaker.failing
+
+
+# Down, and not merely flaky.
+
+
+def test_a_row_is_long_enough_only_with_the_time_it_took() -> None:
+    breaker = CircuitBreaker(failures=20, failing_seconds=2.0)
+    fail(breaker, 40, now=1.0)
+    assert breaker.state(1.0) is CircuitState.CLOSED
+    fail(breaker, 1, now=2.9)
+    assert breaker.state(2.9) is CircuitState.CLOSED
+    fail(breaker, 1, now=3.0)
+    assert breaker.state(3.0) is CircuitState.OPEN
+
+
+def test_a_long_time_with_few_failures_keeps_it_closed() -> None:
+    breaker = CircuitBreaker(failures=20, failing_seconds=2.0)
+    for second in range(19):
+        fail(breaker, 1, now=10.0 * second)
+    assert breaker.state(190.0) is CircuitState.CLOSED
+    assert breaker.lets_through
+    fail(breaker, 1, now=190.0)
+    assert breaker.state(190.0) is CircuitState.OPEN
+
+
+def test_so_many_failures_are_certain_at_once() -> None:
+    breaker = CircuitBreaker(failures=20, failing_seconds=2.0)
+    fail(breaker, CERTAIN * 20 - 1)
+    assert breaker.state(0.0) is CircuitState.CLOSED
+    fail(breaker, 1)
+    assert breaker.state(0.0) is CircuitState.OPEN
+
+
+def test_calls_that_hang_and_end_together_say_how_it_was_when_they_were_sent() -> None:
+    """Kind: calls judged in the order in which they end, not that they were sent in."""
+    breaker = CircuitBreaker(**BY_COUNT)
+    hanging = [(admitted(breaker, 0.1 * n), 0.1 * n) for n in range(64)]
+    answered = admitted(breaker, 6.4)
+    breaker.record(answered, SUCCESS, 6.5, 6.4)
+    for ticket, sent in hanging:
+        breaker.record(ticket, FAILURE, 10.0 + sent, sent)
+    assert breaker.state(20.0) is CircuitState.CLOSED
+    assert breaker.snapshot(20.0).failures == 0
+
+
+def test_an_answer_to_an_old_call_ends_the_row_of_newer_failures() -> None:
+    breaker = CircuitBreaker(**BY_COUNT)
+    slow = admitted(breaker, 0.0)
+    fail(breaker, 4, now=1.0)
+    breaker.record(slow, SUCCESS, 2.0, 0.0)
+    fail(breaker, 4, now=3.0)
+    assert breaker.state(3.0) is CircuitState.CLOSED
+
+
+def test_it_opens_briefly_at_first_and_longer_each_time_a_probe_fails() -> None:
+    breaker = CircuitBreaker(failures=1, failing_seconds=0.0, open_seconds=6.0)
+    fail(breaker, 1)
+    now, lasted = 0.0, []
+    for _ in range(5):
+        lasted.append(breaker.retry_at(now) - now)
+        now = breaker.retry_at(now)
+        fail(breaker, 1, now=now)
+    assert lasted == [1.0, 2.0, 4.0, 6.0, 6.0]
+
+
+def test_it_opens_briefly_again_once_it_was_closed_without_reserve() -> None:
+    def reopened(successes: int) -> float:
+        breaker = CircuitBreaker(failures=1, failing_seconds=0.0)
+        fail(breaker, 1)
+        fail(breaker, 1, now=1.0)
+        for _ in range(successes):
+            breaker.record(admitted(breaker, 3.0), SUCCESS, 3.0)
+        fail(breaker, 1, now=4.0)
+        return breaker.retry_at(4.0) - 4.0
+
+    assert reopened(1) == 4.0
+    assert reopened(WELL_AGAIN) == 4.0
+    assert reopened(WELL_AGAIN + 1) == 1.0
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+def test_a_provider_that_fails_a_part_of_its_calls_stays_closed(share: float) -> None:
+    """Sixty calls a second for a minute, as 64 callers with a backoff make them."""
+    chance = Random(7)
+    breaker = CircuitBreaker()
+    for call in range(3_600):
+        now = call / 60.0
+        ticket = breaker.admit(now)
+        if ticket is not None:
+            failed = chance.random() < share
+            breaker.record(ticket, FAILURE if failed else SUCCESS, now)
+    assert breaker.generation == 0
 
 
 # Half-open.
@@ -176,7 +278,7 @@ def test_a_late_probe_still_counts_but_has_no_second_place_to_give() -> None:
 def test_the_generation_changes_with_each_change_of_state_and_with_nothing_else() -> (
     None
 ):
-    breaker = CircuitBreaker()
+    breaker = CircuitBreaker(**BY_COUNT)
     seen = [breaker.generation]
     fail(breaker, 5)
     seen.append(breaker.generation)
@@ -216,13 +318,41 @@ def test_after_an_outage_calls_return_little_by_little(probes: int) -> None:
         admitted(breaker, 30.0)
 
 
-def test_a_failure_begins_the_slow_start_again() -> None:
+def test_a_failure_neither_raises_the_limit_nor_begins_the_slow_start_again() -> None:
+    """Who fails a part of the time would never come to its end."""
     breaker = recovering()
     for _ in range(10):
         breaker.record(admitted(breaker, 30.0), SUCCESS, 30.0)
     fail(breaker, 1, now=30.0)
-    assert breaker.snapshot(30.0).limit == 1
-    admitted(breaker, 30.0)
+    assert breaker.snapshot(30.0).limit == 11
+
+
+def test_after_a_pause_a_probe_goes_first_and_what_is_in_flight_goes_on() -> None:
+    breaker = CircuitBreaker()
+    before = [admitted(breaker, 0.0) for _ in range(3)]
+    breaker.ease_in()
+    probe = admitted(breaker, 1.0)
+    assert breaker.admit(1.0) is None
+    breaker.record(probe, SUCCESS, 2.0)
+    assert [breaker.admit(2.0) is not None for _ in range(3)] == [True, True, False]
+    for ticket in before:
+        breaker.record(ticket, IGNORED, 3.0)
+    assert breaker.snapshot(3.0).limit == 5
+
+
+def test_a_pause_that_is_over_before_anybody_started_leaves_no_trace() -> None:
+    breaker = CircuitBreaker()
+    breaker.ease_in()
+    breaker.resume()
+    admitted(breaker, 1.0)
+    assert breaker.snapshot(1.0).limit == math.inf
+
+
+def test_a_circuit_that_opens_has_no_use_for_the_slow_start_of_a_pause() -> None:
+    breaker = opened()
+    breaker.ease_in()
+    assert breaker.admit(1.0) is None
+    assert admitted(breaker, 30.0).probe
     assert breaker.admit(30.0) is None
 
 
@@ -235,7 +365,7 @@ def test_what_is_ignored_makes_room_and_raises_no_limit() -> None:
 
 
 def test_calls_from_before_take_no_place_in_the_slow_start() -> None:
-    breaker = CircuitBreaker()
+    breaker = CircuitBreaker(**BY_COUNT)
     for _ in range(20):
         admitted(breaker, 0.0)
     fail(breaker, 5)
@@ -245,7 +375,7 @@ def test_calls_from_before_take_no_place_in_the_slow_start() -> None:
 
 
 def test_a_snapshot_says_how_things_stand() -> None:
-    breaker = CircuitBreaker()
+    breaker = CircuitBreaker(**BY_COUNT)
     fail(breaker, 2)
     admitted(breaker, 0.0)
     snapshot = breaker.snapshot(0.0)
@@ -266,11 +396,19 @@ def test_a_count_below_one_is_refused_by_name(name: str) -> None:
         CircuitBreaker(**{name: 0})
 
 
-@pytest.mark.parametrize("name", ["open_seconds", "probe_seconds", "dead_seconds"])
+@pytest.mark.parametrize(
+    "name", ["first_open_seconds", "open_seconds", "probe_seconds", "dead_seconds"]
+)
 @pytest.mark.parametrize("value", [0.0, math.inf, math.nan])
 def test_a_time_that_is_none_is_refused_by_name(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"'{name}' must be finite and more than 0"):
         CircuitBreaker(**{name: value})  # type: ignore[arg-type]  # all are floats
+
+
+@pytest.mark.parametrize("value", [-1.0, math.inf, math.nan])
+def test_a_time_of_failing_may_be_nothing_and_no_less(value: float) -> None:
+    with pytest.raises(ValueError, match="'failing_seconds' must be finite and at"):
+        CircuitBreaker(failing_seconds=value)
 
 
 # Against a model: what a reader of the documentation would expect, written with lists
@@ -282,12 +420,14 @@ OPEN_SECONDS, PROBE_SECONDS, DEAD_SECONDS = 30.0, 60.0, 300.0
 
 
 class Model(RuleBasedStateMachine):
-    """Two probes, three failures, times in whole seconds."""
+    """Two probes, three failures in two seconds or more."""
 
     def __init__(self) -> None:
         super().__init__()
         self.breaker = CircuitBreaker(
             failures=3,
+            failing_seconds=2.0,
+            first_open_seconds=OPEN_SECONDS / 4,
             open_seconds=OPEN_SECONDS,
             probes=2,
             probe_seconds=PROBE_SECONDS,
@@ -296,7 +436,9 @@ class Model(RuleBasedStateMachine):
         self.now = 0.0
         self.state = CLOSED
         self.until = 0.0
-        self.row = 0
+        self.row: list[float] = []  # when those were sent that failed, of the last
+        self.answered = -math.inf  # when the newest was sent that was answered
+        self.opens_for = OPEN_SECONDS / 4
         self.successes: int | None = None  # since it closed again
         self.calls: list[tuple[Ticket, float]] = []  # of this generation
         self.old: list[Ticket] = []
@@ -306,6 +448,7 @@ class Model(RuleBasedStateMachine):
         self.state, self.until = state, until
         self.old += [ticket for ticket, _ in self.calls]
         self.calls = []
+        self.row = []
         if state is CLOSED:
             self.successes = 0
 
@@ -320,8 +463,8 @@ class Model(RuleBasedStateMachine):
             return 2 if self.state is HALF_OPEN else 0
         return math.inf if self.successes is None else 2 + self.successes
 
-    @rule(seconds=st.sampled_from([0, 1, 29, 30, 31, 60, 300]))
-    def tick(self, seconds: int) -> None:
+    @rule(seconds=st.sampled_from([0, 1, 2, 7.5, 15, 29, 30, 31, 60, 300]))
+    def tick(self, seconds: float) -> None:
         self.now += seconds
 
     @rule()
@@ -338,22 +481,26 @@ class Model(RuleBasedStateMachine):
     @rule(verdict=st.sampled_from(Verdict), data=st.data())
     def end(self, verdict: Verdict, data: st.DataObject) -> None:
         index = data.draw(st.integers(0, len(self.calls) - 1))
-        ticket, _ = self.calls.pop(index)
-        self.breaker.record(ticket, verdict, self.now)
+        ticket, sent = self.calls.pop(index)
+        self.breaker.record(ticket, verdict, self.now, sent)
         if verdict is SUCCESS:
-            self.row = 0
+            self.row = []
+            self.answered = max(self.answered, sent)
             if self.state is HALF_OPEN:
                 self.enter(CLOSED)
             elif self.successes is not None:
                 self.successes += 1
                 if self.successes == WELL_AGAIN:
                     self.successes = None
+                    self.opens_for = OPEN_SECONDS / 4
         elif verdict is FAILURE:
-            self.row += 1
-            if self.successes is not None:
-                self.successes = 0
-            if self.state is HALF_OPEN or self.row >= 3:
-                self.enter(OPEN, self.now + OPEN_SECONDS)
+            if sent >= self.answered:
+                self.row.append(sent)
+            lasted = self.now - min(self.row, default=math.inf)
+            down = len(self.row) >= 3 and lasted >= 2.0
+            if self.state is HALF_OPEN or down or len(self.row) >= 3 * CERTAIN:
+                self.enter(OPEN, self.now + self.opens_for)
+                self.opens_for = min(2 * self.opens_for, OPEN_SECONDS)
         elif verdict is DEAD:
             self.enter(OPEN, self.now + DEAD_SECONDS)
 

@@ -274,7 +274,9 @@ async def test_s15_an_answer_with_its_usage_may_be_returned() -> None:
 
 
 async def test_s102_s103_s105_it_has_queue_breaker_failover_and_usage() -> None:
-    manager = scripted(Exception("API error: 500"), breaker={"failures": 2})
+    manager = scripted(
+        Exception("API error: 500"), breaker={"failures": 2, "failing_seconds": 0.0}
+    )
     manager.add_provider("spare", "mock", {"default_response": "spare"})
     for _ in range(2):
         with pytest.raises(ServerError):

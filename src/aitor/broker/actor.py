@@ -360,9 +360,12 @@ class Actor:
         self._throttle.pace.started(now)
         call.state = State.RUNNING
         call.started = now
-        if call.mark or call.envelope.backoff:
-            call.waits = self._clock.since(call.mark, now, call.envelope.backoff)
-            call.envelope.backoff = 0.0
+        envelope = call.envelope
+        if call.mark or envelope.backoff or envelope.paused:
+            call.waits = self._clock.since(
+                call.mark, now, envelope.backoff, envelope.paused
+            )
+            envelope.backoff = envelope.paused = 0.0
         if self.breaker.generation != self._generation:
             self._circuit_changed(now, None)
         self.limit.leave_line(self, now)

@@ -14,7 +14,7 @@ from anyio.lowlevel import checkpoint
 
 from aitor.broker.envelope import Call, Envelope
 from aitor.broker.exchange import exchange
-from aitor.broker.refusals import nobody
+from aitor.broker.refusals import cannot_start, nobody
 from aitor.broker.route import Candidate, Route
 from aitor.errors import BrokerClosedError, LLMError
 from aitor.events import RequestEnded
@@ -176,8 +176,10 @@ class Delivery:
             if candidate.not_before > now:
                 if last is not None and candidate.not_before > envelope.deadline:
                     last.cut_short = True
+                    if candidate.paused:
+                        raise _cannot_wait(candidate, envelope.deadline, now)
                     return None
-                await self._back_off(envelope, candidate.not_before, now)
+                await self._back_off(candidate, envelope, now)
                 now = anyio.current_time()
                 route.reconsider()
             elif last is None or self._may_try(candidate, route, now):
@@ -202,7 +204,10 @@ class Delivery:
             candidate.unpaid = True
         return False
 
-    async def _back_off(self, envelope: Envelope, until: float, now: float) -> None:
+    async def _back_off(
+        self, candidate: Candidate, envelope: Envelope, now: float
+    ) -> None:
+        until = candidate.not_before
         with anyio.CancelScope() as scope:
             self._backing_off.add(scope)
             if self._aborted:
@@ -213,7 +218,10 @@ class Delivery:
                 self._backing_off.discard(scope)
         if self._aborted:
             raise BrokerClosedError("the broker closed")
-        envelope.backoff += until - now
+        if candidate.paused:
+            envelope.paused += until - now
+        else:
+            envelope.backoff += until - now
 
     def _ended(self, envelope: Envelope, outcome: Outcome) -> None:
         if outcome is Outcome.ANSWER:
@@ -237,6 +245,13 @@ class Delivery:
         if self._idle is not None and not self.open:
             self._idle.set()
             self._idle = None
+
+
+def _cannot_wait(candidate: Candidate, deadline: float, now: float) -> LLMError:
+    """Return the error for a request that a server asks to wait for too long."""
+    actor = candidate.actor
+    least = actor.least(candidate.request)
+    return cannot_start(actor, candidate.not_before, least, deadline, now)
 
 
 def _nobody(route: Route) -> LLMError:

@@ -49,6 +49,7 @@ class Envelope:
         "backoff",
         "deadline",
         "last",
+        "paused",
         "persistent",
         "priority",
         "request",
@@ -76,7 +77,8 @@ class Envelope:
         self.sequence = sequence
         self.attempts: tuple[Attempt, ...] = ()
         self.last: LLMError | None = None  # the last error that was no refusal
-        self.backoff = 0.0
+        self.backoff = 0.0  # seconds waited between two tries, since the last start
+        self.paused = 0.0  # those of them that a server asked for
 
 
 class State(Enum):

@@ -62,6 +62,7 @@ class Candidate:
         "left_out",
         "not_before",
         "owes",
+        "paused",
         "request",
         "retries",
         "silent",
@@ -74,6 +75,7 @@ class Candidate:
         self.failures = 0  # how often it was asked and did not answer
         self.retries = 0  # how many of the provider's `max_retries` are used
         self.not_before = -math.inf  # the earliest time to ask it again
+        self.paused = False  # it said when to ask it again
         self.silent = False  # it said nothing until its timeout
         self.owes = False  # asking it again is paid from the retry budget
         self.unpaid = False  # the budget did not allow that a moment ago
@@ -138,13 +140,8 @@ class Route:
             now: The time.
             wait_for_room: Whether a full mailbox will do when nobody else is left.
         """
-        left = len(self)
-        if left == 1:
-            only = self._candidates[0] if self._candidates else self._look_at_next()
-            return only if self._usable(only, now) else None
-        if not left:
-            return None
-        envelope = self.envelope
+        if len(self) <= 1:
+            return self._only(now)
         best, soonest = None, math.inf
         degraded: Candidate | None = None  # could start now, and often fails
         down: Candidate | None = None  # the same, and nothing gets through
@@ -155,10 +152,8 @@ class Route:
             if not self._usable(one, now):
                 continue
             actor = one.actor
-            start = one.start(now, envelope)
-            latest = envelope.deadline - actor.least(one.request)
-            latest = min(now + actor.settings.max_queue_wait, latest)
-            if start <= latest and not actor.full and not actor.open(now):
+            start = one.start(now, self.envelope)
+            if self._could_start(one, start, now):
                 if actor.takes_first(now):
                     return one
                 if actor.breaker.lets_through:
@@ -168,9 +163,21 @@ class Route:
                 continue
             if actor.full and not wait_for_room:
                 start = math.inf
-            if start < soonest or best is None:
+            if best is None or start < soonest:
                 best, soonest = one, start
         return degraded or best or down
+
+    def _only(self, now: float) -> Candidate | None:
+        """Return the only one that is left, if it may be asked."""
+        only = next(iter(self), None)
+        return only if only is not None and self._usable(only, now) else None
+
+    def _could_start(self, one: Candidate, start: float, now: float) -> bool:
+        """Whether *one*, predicted to begin at *start*, is not to be waited for."""
+        actor = one.actor
+        latest = self.envelope.deadline - actor.least(one.request)
+        latest = min(now + actor.settings.max_queue_wait, latest)
+        return start <= latest and not actor.full and not actor.open(now)
 
     def may_ask(self, actor: Actor) -> bool:
         """Whether *actor* is among those that may still be asked."""
@@ -291,7 +298,8 @@ class Route:
             candidate.silent = True
         candidate.owes = not limited
         told = _told(error, settings.max_retry_after)
-        if told and limited:
+        candidate.paused = limited and told > 0.0
+        if candidate.paused:
             candidate.not_before = now + told
         else:
             wait = max(self._backoff(candidate, now, chance), told)
@@ -315,6 +323,7 @@ class Route:
         """Ask *candidate* later: the retry budget allows no further try just now."""
         wait = max(self._backoff(candidate, now, chance), SHORTEST_WAIT)
         candidate.not_before = now + wait
+        candidate.paused = False
 
 
 def _told(error: LLMError, longest: float) -> float:

@@ -56,15 +56,25 @@ class WaitClock:
             self._since = now
         return tuple(self._seconds)
 
-    def since(self, mark: Mark, now: float, backoff: float = 0.0) -> Waits:
-        """Return what was waited for since *mark*; an empty one for nothing."""
+    def since(
+        self, mark: Mark, now: float, backoff: float = 0.0, paused: float = 0.0
+    ) -> Waits:
+        """
+        Return what was waited for since *mark*; an empty one for nothing.
+
+        Args:
+            mark: What the clocks showed at the arrival.
+            now: The time.
+            backoff: Seconds that were waited before it between two tries.
+            paused: Seconds that a server asked for before it.
+        """
         if not mark:
-            return Waits(backoff=backoff)
+            return Waits(pause=paused, backoff=backoff)
         worker, rate, pause, circuit = self.mark(now)
         return Waits(
             worker - mark[Cause.WORKER],
             rate - mark[Cause.RATE],
-            pause - mark[Cause.PAUSE],
+            pause - mark[Cause.PAUSE] + paused,
             circuit - mark[Cause.CIRCUIT],
             backoff,
         )

@@ -34,6 +34,9 @@ TOLERATED = 0.05
 MANY = 0.25
 """A share of refused calls of which nothing is tolerated above the noise."""
 
+QUICK = 0.5
+"""A call is refused at once if that takes less than this part of a served call."""
+
 FEWER = 0.75
 """Fewer calls are refused if their share of the places is this part of what it was."""
 
@@ -75,6 +78,24 @@ class _Round:
     def wasted(self, now: float) -> float:
         """Return how many on average were in flight for nothing (Little's law)."""
         return self.lost / max(now - self.since, 1e-9)
+
+    def quick(self, usual: float) -> bool:
+        """Whether calls are refused in less time than they are *usual*ly served."""
+        return self.lost < QUICK * usual * self.refused
+
+    def share(self, now: float, limit: float, usual: float) -> float:
+        """
+        Return the share that was refused: of the calls, or of *limit* places in time.
+
+        Of calls that are refused at once there are many, each of them a small waste.
+        """
+        if self.quick(usual):
+            return min(self.wasted(now) / limit, 1.0)
+        return self.refused / self.calls
+
+    def error(self, share: float) -> float:
+        """Return the standard error of *share*."""
+        return math.sqrt(share * (1.0 - share) / self.calls)
 
 
 class _Trial(NamedTuple):
@@ -173,8 +194,8 @@ class AdaptiveConcurrency:
             self._usual += (seconds - self._usual) / 8 if self._usual else seconds
             if first_byte is not None:
                 self._first_bytes.append(first_byte)
-        # Of calls that are refused at once there are many before one that is served has
-        # ended. Where none ever was, the server is not full but down: not ours to judge.
+        # Of calls that are refused at once there are many before one that is served
+        # has ended. Where none ever was, the server is down, and not full.
         if (
             self._usual
             and this.calls >= max(ROUND, self.limit)
@@ -188,17 +209,20 @@ class AdaptiveConcurrency:
         self._round = _Round(now)
         if self._trial is not None and not self._passed(self._trial, this, mean, now):
             return
-        wasted = this.wasted(now)
-        share = wasted / self._exact
+        share = this.share(now, self._exact, self._usual)
+        certain_share = share - this.error(share)
         # Calls that are refused at once may be many in little time.
-        many = this.refused > MANY * this.calls
-        if share > self._noise + (0.0 if many else TOLERATED):
+        many = this.quick(self._usual) and this.refused > MANY * this.calls
+        if certain_share > self._noise + (0.0 if many else TOLERATED):
             self._good = 0
             if now >= self._hold_until:
-                lower = self._exact - wasted
+                lower = self._exact - max(this.wasted(now), self._exact * share)
                 self._try(lower, _Trial(self._exact, share, 0.0, cause=True), now)
             return
-        self._noise = min(self._noise, 0.9 * self._noise + 0.1 * share)
+        noise = 0.9 * self._noise + 0.1 * share
+        # Where the limit has grown by itself, more are refused because of that.
+        at_ceiling = self._exact == self._ceiling
+        self._noise = noise if at_ceiling else min(self._noise, noise)
         if not mean:
             self._grow(this, now)
         elif self._best and certain > LATER * self._best:
@@ -235,8 +259,8 @@ class AdaptiveConcurrency:
         """Whether the limit on *trial* has helped; otherwise it goes back up."""
         self._trial = None
         if trial.share:
-            share = this.wasted(now) / self._exact
-            helped = share <= FEWER * trial.share
+            share = this.share(now, self._exact, self._usual)
+            helped = share + this.error(share) <= FEWER * trial.share
         else:
             helped = 0.0 < mean <= SOONER * trial.first_byte
         if helped:

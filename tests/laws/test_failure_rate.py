@@ -1,0 +1,93 @@
+"""The failure rate, in plain numbers."""
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aitor.laws.failure_rate import DEGRADED_ABOVE, RECOVERED_BELOW, FailureRate
+
+
+def after(ends: str, longest: float = 30.0) -> FailureRate:
+    """Return a rate that has seen calls end, all at 0.0; an x is a failure."""
+    rate = FailureRate(longest)
+    for end in ends:
+        rate.record(0.0, failed=end == "x")
+    return rate
+
+
+def test_a_new_provider_is_credited_with_a_few_answers() -> None:
+    assert not after("xxx").degraded
+    assert after("xxxx").degraded
+
+
+def test_one_that_was_well_is_degraded_after_a_dozen_failures() -> None:
+    well = "." * 100
+    assert not after(well + 10 * "x").degraded
+    assert after(well + 11 * "x").degraded
+
+
+def test_one_that_fails_three_calls_in_ten_is_asked_first_nearly_always() -> None:
+    chance = Random(3)
+    rate = FailureRate(30.0)
+    degraded = 0
+    for _ in range(10_000):
+        rate.record(0.0, failed=chance.random() < 0.3)
+        degraded += rate.degraded
+    assert degraded < 1_000
+
+
+def test_between_the_thresholds_nothing_changes() -> None:
+    rate = after(10 * "x")
+    while rate.share > (DEGRADED_ABOVE + RECOVERED_BELOW) / 2:
+        rate.record(0.0, failed=False)
+    assert rate.degraded
+    while rate.share >= RECOVERED_BELOW:
+        rate.record(0.0, failed=False)
+    assert not rate.degraded
+
+
+def test_a_degraded_provider_is_probed_after_a_second_and_then_ever_later() -> None:
+    rate = after("xxxx", longest=4.0)
+    probed = [tenth / 10 for tenth in range(200) if rate.probe(tenth / 10)]
+    assert probed == [1.0, 2.0, 4.0, 8.0, 12.0, 16.0]
+
+
+def test_a_probe_that_is_answered_lets_the_next_go_at_once() -> None:
+    rate = after("xxxx")
+    assert rate.probe(1.0)
+    assert not rate.probe(1.5)
+    rate.record(1.5, failed=False)
+    assert rate.probe(1.5)
+    assert not rate.probe(2.4)
+    assert rate.probe(2.5)
+
+
+def test_a_provider_that_recovers_is_probed_soon_when_it_fails_again() -> None:
+    rate = after("xxxx")
+    for now in (1.0, 2.0, 4.0, 8.0):
+        assert rate.probe(now)
+    while rate.degraded:
+        rate.record(8.0, failed=False)
+    while not rate.degraded:
+        rate.record(100.0, failed=True)
+    assert not rate.probe(100.9)
+    assert rate.probe(101.0)
+
+
+@pytest.mark.parametrize(
+    ("share", "tries"), [(0.0, 9), (0.1, 9), (0.3, 18), (0.6, 41), (1.0, 405)]
+)
+def test_a_request_has_as_many_tries_as_chance_may_take(
+    share: float, tries: int
+) -> None:
+    """With so many failures in a row by chance once in 10**9 it is the request's."""
+    rate = FailureRate(30.0)
+    rate.share = share
+    assert rate.most_tries() == tries
+
+
+@given(st.text("x."))
+def test_the_share_is_one(ends: str) -> None:
+    assert 0.0 <= after(ends).share <= 1.0
