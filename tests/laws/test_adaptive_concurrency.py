@@ -57,8 +57,9 @@ class Run:
                     seconds *= self.random.lognormvariate(0.0, self.spread)
                 heappush(calls, (now + seconds, number, now, refused, not full))
                 inside += not full
-                law.started(len(calls))
+                law.changed(len(calls), now)
             now, _, sent, refused, entered = heappop(calls)
+            law.changed(len(calls), now)
             inside -= entered
             self.served += not refused
             self.refused += refused
@@ -156,7 +157,7 @@ def test_the_limit_is_a_number_from_one_to_its_ceiling(
     law, now = AdaptiveConcurrency(ceiling), 0.0
     for waited, seconds, refused, first in calls:
         now += waited
-        law.started(law.limit)
+        law.changed(law.limit, now)
         law.ended(now - seconds, now, refused=refused, first_byte=first)
         assert 1 <= law.limit <= ceiling
         assert math.isfinite(law.limit)

@@ -153,9 +153,45 @@ def test_a_long_time_with_few_failures_keeps_it_closed() -> None:
 def test_so_many_failures_are_certain_at_once() -> None:
     breaker = CircuitBreaker(failures=20, failing_seconds=2.0)
     fail(breaker, CERTAIN * 20 - 1)
-    assert breaker.state(0.0) is CircuitState.CLOSED
-    fail(breaker, 1)
-    assert breaker.state(0.0) is CircuitState.OPEN
+    fail(breaker, 1, now=0.2)
+    assert breaker.state(0.2) is CircuitState.CLOSED
+    fail(breaker, 1, now=0.25)
+    assert breaker.state(0.25) is CircuitState.OPEN
+
+
+@pytest.mark.parametrize(("one_in", "failures"), [(2, 20), (10, 83), (20, 160)])
+def test_of_one_that_answers_rarely_a_longer_row_is_asked_for(
+    one_in: int, failures: int
+) -> None:
+    breaker = CircuitBreaker(failures=20, failing_seconds=0.0)
+    for _ in range(200):
+        fail(breaker, one_in - 1)
+        breaker.record(admitted(breaker, 0.0), SUCCESS, 0.0)
+    fail(breaker, failures - 1, now=1.0)
+    assert breaker.state(1.0) is CircuitState.CLOSED
+    fail(breaker, 1, now=1.0)
+    assert breaker.state(1.0) is CircuitState.OPEN
+
+
+def test_of_one_that_answers_rarely_as_many_probes_are_asked() -> None:
+    breaker = CircuitBreaker(**{**BY_COUNT, "failures": 10})
+    for _ in range(200):
+        fail(breaker, 4)
+        breaker.record(admitted(breaker, 0.0), SUCCESS, 0.0)
+    fail(breaker, 80)
+    fail(breaker, 4, now=30.0)
+    assert breaker.state(30.0) is CircuitState.HALF_OPEN
+    fail(breaker, 1, now=30.0)
+    assert breaker.state(30.0) is CircuitState.OPEN
+
+
+def test_while_a_probe_is_out_its_end_is_what_is_expected() -> None:
+    breaker = opened()
+    assert breaker.expected_at(10.0, 2.0) == 30.0
+    admitted(breaker, 40.0)
+    assert breaker.retry_at(41.0) == 100.0
+    assert breaker.expected_at(41.0, 2.0) == 42.0
+    assert breaker.expected_at(50.0, 2.0) == 50.0
 
 
 def test_calls_that_hang_and_end_together_say_how_it_was_when_they_were_sent() -> None:

@@ -54,14 +54,31 @@ def test_a_degraded_provider_is_probed_after_a_second_and_then_ever_later() -> N
     assert probed == [1.0, 2.0, 4.0, 8.0, 12.0, 16.0]
 
 
-def test_a_probe_that_is_answered_lets_the_next_go_at_once() -> None:
+def test_a_probe_that_is_answered_lets_two_more_go_at_once() -> None:
     rate = after("xxxx")
     assert rate.probe(1.0)
     assert not rate.probe(1.5)
     rate.record(1.5, failed=False)
-    assert rate.probe(1.5)
-    assert not rate.probe(2.4)
-    assert rate.probe(2.5)
+    assert [rate.probe(1.5) for _ in range(3)] == [True, True, False]
+
+
+def test_a_provider_that_has_recovered_takes_all_again_after_a_few_rounds() -> None:
+    rate = after(100 * "x")
+    probes, rounds = 1, 0
+    while rate.degraded:
+        for _ in range(probes):
+            assert rate.probe(1.0)
+            rate.record(1.0, failed=False)
+        probes, rounds = 2 * probes, rounds + 1
+    assert rounds <= 6
+
+
+def test_a_probe_that_fails_ends_a_recovery() -> None:
+    rate = after("xxxx")
+    assert rate.probe(1.0)
+    rate.record(1.5, failed=False)
+    rate.record(1.6, failed=True)
+    assert not rate.probe(1.6)
 
 
 def test_a_provider_that_recovers_is_probed_soon_when_it_fails_again() -> None:
@@ -77,15 +94,25 @@ def test_a_provider_that_recovers_is_probed_soon_when_it_fails_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("share", "tries"), [(0.0, 9), (0.1, 9), (0.3, 18), (0.6, 41), (1.0, 405)]
+    ("answered", "failed", "tries"),
+    [(1_000, 0, 9), (700, 300, 18), (400, 600, 41), (0, 0, 30), (0, 1_000, 405)],
 )
 def test_a_request_has_as_many_tries_as_chance_may_take(
-    share: float, tries: int
+    answered: int, failed: int, tries: int
 ) -> None:
-    """With so many failures in a row by chance once in 10**9 it is the request's."""
-    rate = FailureRate(30.0)
-    rate.share = share
-    assert rate.most_tries() == tries
+    """With so many failures in a row by chance once in 10**9 it is the request's own.
+
+    What others got meanwhile is what tells; its own failures do not count.
+    """
+    rate = after("." * 500 + "x")
+    before = rate.answered, rate.failed
+    for end in "." * answered + "x" * failed:
+        rate.record(0.0, failed=end == "x")
+    for number in range(1, 500):
+        if rate.is_its_own_fault(number, *before):
+            break
+        rate.record(0.0, failed=True)
+    assert number == tries
 
 
 @given(st.text("x."))

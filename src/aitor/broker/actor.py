@@ -143,6 +143,13 @@ class Actor:
         """Whether the circuit would let nothing through at *now*."""
         return self.breaker.retry_at(now) > now
 
+    def worth_waiting(self, envelope: "Envelope", now: float) -> bool:
+        """Whether the circuit closes, or may, while *envelope* has time to wait."""
+        if not envelope.persistent:
+            return False
+        expected = self.breaker.expected_at(now, self._times.all.mean)
+        return expected < envelope.deadline
+
     @property
     def full(self) -> bool:
         """Whether the mailbox has no room."""
@@ -177,7 +184,7 @@ class Actor:
         if self._mailbox and now <= envelope.arrived:
             ahead = self._mailbox.ahead_of(envelope)
         start = self.limit.bucket.ready_at(self._cost_of(candidate), now, ahead)
-        start = max(start, self.breaker.retry_at(now))
+        start = max(start, self.breaker.expected_at(now, self._times.all.mean))
         start = self._throttle.pace.ready_at(start)
         # A provider that has just come back, or is full, takes fewer calls at once.
         most = min(self._concurrency.limit, self.breaker.most_in_flight)
@@ -278,6 +285,7 @@ class Actor:
             # It was let through in the very tick its caller left: nothing was sent.
             self._running.discard(call)
             self._free += 1
+            self._concurrency.changed(len(self._running), now)
             self.limit.bucket.cancel(call.reservation, now)
             self._record(call, Outcome.CANCELLED, None, now)
         call.state = State.ENDED
@@ -356,7 +364,7 @@ class Actor:
         call.ticket = ticket
         self._free -= 1
         self._running.add(call)
-        self._concurrency.started(len(self._running))
+        self._concurrency.changed(len(self._running), now)
         self._throttle.pace.started(now)
         call.state = State.RUNNING
         call.started = now
@@ -404,6 +412,7 @@ class Actor:
         call.state = State.ENDED
         self._running.discard(call)
         self._free += 1
+        self._concurrency.changed(len(self._running), now)
         model = self.costs.model_of(call.request)
         used = self.costs.used(call, outcome, answer)
         self.limit.bucket.settle(call.reservation, used, now)
@@ -414,7 +423,7 @@ class Actor:
         if isinstance(error, RateLimitError):
             self._pause(call, error, now)
         elif answer is not None:
-            if self._throttle.answered(call.started):
+            if self._throttle.answered(call.started, now):
                 self._end_pause(now)
             self._times.observe(model, now - call.started)
             self.costs.learn(call, model, answer)
@@ -503,15 +512,9 @@ class Actor:
         if self._circuit is CircuitState.OPEN:
             for call in self._mailbox.waiting():
                 # Others may wait, and could be taken by somebody else sooner.
-                if call.movable or not self._worth_waiting(call.envelope):
+                if call.movable or not self.worth_waiting(call.envelope, now):
                     self._mailbox.remove(call)
                     call.refuse(refusals.circuit_open(self, now))
-
-    def _worth_waiting(self, envelope: "Envelope") -> bool:
-        """Whether the circuit closes, or may, while *envelope* has time."""
-        if not envelope.persistent:
-            return False
-        return self.breaker.retry_at(anyio.current_time()) < envelope.deadline
 
     def _note(
         self,
@@ -580,6 +583,9 @@ class Actor:
             at_the_door=self._mailbox.at_the_door,
             in_flight=len(self._running),
             workers=self.settings.workers,
+            concurrency=self._concurrency.limit,
+            failing_share=self.failure_rate.share,
+            degraded=self.failure_rate.degraded,
             queue_size=self.settings.queue_size,
             circuit=self.breaker.state(now).value,
             retry_in=max(0.0, self.breaker.retry_at(now) - now),

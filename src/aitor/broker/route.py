@@ -65,6 +65,7 @@ class Candidate:
         "paused",
         "request",
         "retries",
+        "seen",
         "silent",
         "unpaid",
     )
@@ -76,6 +77,7 @@ class Candidate:
         self.retries = 0  # how many of the provider's `max_retries` are used
         self.not_before = -math.inf  # the earliest time to ask it again
         self.paused = False  # it said when to ask it again
+        self.seen = (0, 0)  # its provider's answers and failures at the first of these
         self.silent = False  # it said nothing until its timeout
         self.owes = False  # asking it again is paid from the retry budget
         self.unpaid = False  # the budget did not allow that a moment ago
@@ -192,10 +194,9 @@ class Route:
     def _usable(self, one: Candidate, now: float) -> bool:
         if one.unpaid:
             return False
-        retry_at = one.actor.breaker.retry_at(now)
-        if retry_at <= now:
+        if not one.actor.open(now):
             return True
-        return self.envelope.persistent and retry_at < self.envelope.deadline
+        return one.actor.worth_waiting(self.envelope, now)
 
     def reconsider(self) -> None:
         """Ask also those again for whom the retry budget had nothing."""
@@ -286,12 +287,15 @@ class Route:
         # With time left, a server may ask to wait as often as it likes.
         if not (limited and persistent):
             candidate.retries += 1
+        rate = candidate.actor.failure_rate
+        if candidate.failures == 1:
+            candidate.seen = rate.answered, rate.failed
         most = settings.max_retries
-        if most is None:
-            most = RETRIES
-            if persistent:
-                most = max(most, candidate.actor.failure_rate.most_tries() - 1)
-        if candidate.retries > most:
+        if most is None and persistent:
+            given_up = rate.is_its_own_fault(candidate.retries, *candidate.seen)
+        else:
+            given_up = candidate.retries > (RETRIES if most is None else most)
+        if given_up:
             self._candidates.remove(candidate)
             return
         if isinstance(error, AttemptTimeoutError) and len(self) > 1:

@@ -23,6 +23,9 @@ class ProviderStatistics:
         at_the_door: Callers that wait for room in it.
         in_flight: Calls on the wire.
         workers: Most calls in flight.
+        concurrency: Most calls in flight as the provider was found to bear them.
+        failing_share: Share of its recent calls that failed, 0 to 1.
+        degraded: Whether others are asked first, because it fails too often.
         queue_size: Most requests in the mailbox.
         circuit: `closed`, `open` or `half-open`.
         retry_in: Seconds until the circuit lets something through.
@@ -39,6 +42,9 @@ class ProviderStatistics:
     at_the_door: int
     in_flight: int
     workers: int
+    concurrency: int
+    failing_share: float
+    degraded: bool
     queue_size: int
     circuit: str
     retry_in: float

@@ -8,7 +8,7 @@ after the last pause began says that it was too short.
 
 A server that refuses some calls and answers others, sent later, does not mean all of
 them. Then the pause is over at once; the call that was refused waits by itself, and
-others go on as long as more of them are answered than refused.
+others go on as long as a third of them is answered, at the pace of `AdaptivePace`.
 """
 
 import math
@@ -33,6 +33,9 @@ RAMP_SECONDS = 300.0
 
 FEW = 2
 """Answers at least that show that a refusal does not mean everybody."""
+
+LEAST = 0.5
+"""Answers at least for each refusal, if it does not mean everybody."""
 
 MANY = 64
 """Outcomes of which the older ones come to count half."""
@@ -76,6 +79,7 @@ class Throttle:
             sent: When the call was sent that it refuses.
             now: The time.
         """
+        self.pace.refused(now)
         if sent >= self._sent:
             self._refused += 1.0
             if self._selective:
@@ -94,15 +98,16 @@ class Throttle:
             self.held_until = max(self.held_until, now + seconds)
         return seconds
 
-    def answered(self, sent: float) -> bool:
+    def answered(self, sent: float, now: float) -> bool:
         """
         Learn that a call was answered; return whether the pause is void by that.
 
         Args:
             sent: When it was sent.
+            now: The time.
         """
         self._in_a_row = 0
-        self.pace.answered()
+        self.pace.answered(now)
         if sent <= self._sent:
             return False
         self._answered += 1.0
@@ -113,8 +118,8 @@ class Throttle:
 
     @property
     def _selective(self) -> bool:
-        """Whether it refuses some calls and answers as many that were sent later."""
-        return self._answered >= max(FEW, self._refused)
+        """Whether it refuses some calls, and answers others that were sent later."""
+        return self._answered >= max(FEW, LEAST * self._refused)
 
     def _guess(self) -> float:
         chance = 0.5 + self._random.random() / 2

@@ -29,16 +29,10 @@ ROUND = 8
 """Calls at least that a round is judged by; more where the limit is higher."""
 
 TOLERATED = 0.05
-"""A share of the places that goes to refused calls, and is no reason to send less."""
-
-MANY = 0.25
-"""A share of refused calls of which nothing is tolerated above the noise."""
-
-QUICK = 0.5
-"""A call is refused at once if that takes less than this part of a served call."""
+"""A share of refused calls that is no reason to send less."""
 
 FEWER = 0.75
-"""Fewer calls are refused if their share of the places is this part of what it was."""
+"""Fewer calls are refused if, of the places, it is certainly this part of before."""
 
 LATER = 1.1
 """The first bytes come later if they certainly take so many times the best."""
@@ -65,7 +59,7 @@ STEP, MOST_STEPS = 0.1, 5
 class _Round:
     """Calls that were sent under one limit."""
 
-    __slots__ = ("began", "calls", "full", "lost", "refused", "since")
+    __slots__ = ("began", "calls", "flown", "full", "lost", "refused")
 
     def __init__(self, began: float) -> None:
         self.began = began
@@ -73,29 +67,34 @@ class _Round:
         self.calls = 0
         self.refused = 0
         self.lost = 0.0  # seconds of those
-        self.since = math.inf  # when the first of them was sent
+        self.flown = 0.0  # seconds of all that ran meanwhile
 
-    def wasted(self, now: float) -> float:
-        """Return how many on average were in flight for nothing (Little's law)."""
-        return self.lost / max(now - self.since, 1e-9)
-
-    def quick(self, usual: float) -> bool:
-        """Whether calls are refused in less time than they are *usual*ly served."""
-        return self.lost < QUICK * usual * self.refused
-
-    def share(self, now: float, limit: float, usual: float) -> float:
-        """
-        Return the share that was refused: of the calls, or of *limit* places in time.
-
-        Of calls that are refused at once there are many, each of them a small waste.
-        """
-        if self.quick(usual):
-            return min(self.wasted(now) / limit, 1.0)
+    @property
+    def share(self) -> float:
+        """The share of the calls that was refused."""
         return self.refused / self.calls
 
-    def error(self, share: float) -> float:
-        """Return the standard error of *share*."""
-        return math.sqrt(share * (1.0 - share) / self.calls)
+    @property
+    def error(self) -> float:
+        """The standard error of the share."""
+        return math.sqrt(self.share * (1.0 - self.share) / self.calls)
+
+    def served(self, now: float) -> float:
+        """Return how many on average were in flight and not for nothing."""
+        # Little's law, both for those that ran and for those that were refused.
+        return max(self.flown - self.lost, 0.0) / max(now - self.began, 1e-9)
+
+    def refusals(self, now: float, limit: float, errors: float = 0.0) -> float:
+        """
+        Return how many were refused, in a second and for each that may be in flight.
+
+        Args:
+            now: When the round ended.
+            limit: The limit of this round.
+            errors: So many standard errors are added.
+        """
+        refused = self.refused + errors * math.sqrt(self.refused)
+        return refused / max(now - self.began, 1e-9) / limit
 
 
 class _Trial(NamedTuple):
@@ -104,14 +103,13 @@ class _Trial(NamedTuple):
 
     Args:
         limit: What it was before.
-        share: The share of the places that refused calls had then; 0 where that is
-            not what is tried.
+        refusals: As `_Round.refusals` tells them; 0 where that is not what is tried.
         first_byte: Mean seconds to the first byte then; 0 likewise.
         cause: Whether something was wrong.
     """
 
     limit: float
-    share: float
+    refusals: float
     first_byte: float
     cause: bool
 
@@ -136,9 +134,12 @@ class AdaptiveConcurrency:
         "_good",
         "_grow_at",
         "_hold_until",
+        "_in_flight",
+        "_judged_at",
         "_noise",
         "_rest",
         "_round",
+        "_since",
         "_steady",
         "_trial",
         "_usual",
@@ -152,10 +153,12 @@ class AdaptiveConcurrency:
         self.limit = ceiling
         self._exact = self._ceiling
         self._round = _Round(-math.inf)
+        self._judged_at = -math.inf
+        self._in_flight, self._since = 0, 0.0  # how many run, and since when
         self._first_bytes: list[float] = []
         self._trial: _Trial | None = None
         self._usual = 0.0  # seconds that a served call takes
-        self._noise = 0.0  # the share that goes to refused calls whatever is sent
+        self._noise = 0.0  # the share that is refused whatever is sent
         self._best = 0.0  # mean seconds to the first byte while all is well
         self._good = 0  # good rounds in a row
         self._steady = False  # whether the limit was reached in the round before
@@ -164,13 +167,23 @@ class AdaptiveConcurrency:
         self._hold_until = -math.inf
         self._explore_at = -math.inf
 
-    def started(self, in_flight: int) -> None:
-        """Learn that a call has started, and *in_flight* run now."""
+    def changed(self, in_flight: int, now: float) -> None:
+        """Learn that a call has started or ended, and *in_flight* run from *now* on."""
+        this = self._round
+        if this.began == -math.inf:
+            this.began = self._since = now
+        this.flown += self._in_flight * (now - self._since)
+        self._in_flight, self._since = in_flight, now
         if in_flight >= self.limit:
-            self._round.full = True
+            this.full = True
 
     def ended(
-        self, sent: float, now: float, *, refused: bool, first_byte: float | None
+        self,
+        sent: float,
+        now: float,
+        *,
+        refused: bool,
+        first_byte: float | None,
     ) -> None:
         """
         Learn how a call ended.
@@ -182,14 +195,15 @@ class AdaptiveConcurrency:
             first_byte: Seconds until its answer began, where that is known.
         """
         this = self._round
-        if sent <= this.began:
+        if refused:
+            this.lost += now - max(sent, this.began)
+        if sent < this.began or sent == this.began == self._judged_at:
+            # It was sent under another limit.
             return
         seconds = now - sent
         this.calls += 1
-        this.since = min(this.since, sent)
         if refused:
             this.refused += 1
-            this.lost += seconds
         else:
             self._usual += (seconds - self._usual) / 8 if self._usual else seconds
             if first_byte is not None:
@@ -207,17 +221,16 @@ class AdaptiveConcurrency:
         this = self._round
         mean, certain = self._first_byte()
         self._round = _Round(now)
+        self._judged_at = now
         if self._trial is not None and not self._passed(self._trial, this, mean, now):
             return
-        share = this.share(now, self._exact, self._usual)
-        certain_share = share - this.error(share)
-        # Calls that are refused at once may be many in little time.
-        many = this.quick(self._usual) and this.refused > MANY * this.calls
-        if certain_share > self._noise + (0.0 if many else TOLERATED):
+        share = this.share
+        if share - this.error > self._noise + TOLERATED:
             self._good = 0
             if now >= self._hold_until:
-                lower = self._exact - max(this.wasted(now), self._exact * share)
-                self._try(lower, _Trial(self._exact, share, 0.0, cause=True), now)
+                lower = this.served(now)
+                refusals = this.refusals(now, self._exact)
+                self._try(lower, _Trial(self._exact, refusals, 0.0, cause=True), now)
             return
         noise = 0.9 * self._noise + 0.1 * share
         # Where the limit has grown by itself, more are refused because of that.
@@ -258,17 +271,17 @@ class AdaptiveConcurrency:
     def _passed(self, trial: _Trial, this: _Round, mean: float, now: float) -> bool:
         """Whether the limit on *trial* has helped; otherwise it goes back up."""
         self._trial = None
-        if trial.share:
-            share = this.share(now, self._exact, self._usual)
-            helped = share + this.error(share) <= FEWER * trial.share
+        if trial.refusals:
+            refusals = this.refusals(now, self._exact, errors=1.0)
+            helped = refusals <= FEWER * trial.refusals
         else:
             helped = 0.0 < mean <= SOONER * trial.first_byte
         if helped:
             self._best = min(self._best or mean, mean or self._best)
             return True
         self._set(trial.limit)
-        if trial.share:
-            self._noise = max(self._noise, min(share, trial.share))
+        if trial.refusals:
+            self._noise = max(self._noise, this.share)
         elif mean and trial.cause:
             self._best = mean
         if trial.cause:

@@ -15,9 +15,10 @@ Down and flaky are two things, and only the first is a matter for a circuit. A
 provider that fails a part of its calls is asked on: retries get answers out of it, and
 `aitor.laws.failure_rate` says who is asked first meanwhile. The circuit opens for one
 that lets nothing through: *failures* calls in a row, none of them answered, over at
-least *failing_seconds*, or so many more that chance is out of the question. A row of
-failures alone would open it at random for a provider that fails often, and a time alone
-for one that is asked rarely.
+least *failing_seconds*. Where a provider used to answer one call in n, nine times n
+failures in a row are asked for, which chance brings about once in ten thousand rows; a
+row of failures alone would open it at random for a provider that fails often, and a
+time alone for one that is asked rarely.
 
 In a row means in the order in which calls were *sent*. Calls that hang end together,
 long after others that were sent later had their answers; their failures say how the
@@ -40,9 +41,15 @@ WELL_AGAIN = 64
 
 CERTAIN = 8
 """
-So many times *failures* in a row open the circuit however fast they came: of a
-provider that answers one call in twenty, 160 in a row are seen once in 3,700 rows.
+So many times *failures* in a row are enough whatever a provider used to answer, and
+within this part of *failing_seconds*.
 """
+
+ROWS = 9.2
+"""So many times as many failures in a row as usual are no chance: exp(-9.2) = 1e-4."""
+
+LEARN_MORE, LEARN_FEWER = 1 / 2, 1 / 16
+"""How fast a longer row becomes usual, and how fast a shorter one does."""
 
 
 class CircuitState(Enum):
@@ -140,6 +147,7 @@ class CircuitBreaker:
         "_base",
         "_dead_seconds",
         "_ease_in",
+        "_failed_probes",
         "_failing_seconds",
         "_failing_since",
         "_failures",
@@ -156,6 +164,7 @@ class CircuitBreaker:
         "_state",
         "_successes",
         "_ticket",
+        "_usual",
         "failing",
         "generation",
     )
@@ -209,6 +218,8 @@ class CircuitBreaker:
         self._open_for = self._first_open_seconds  # when it opens the next time
         self._answered = -math.inf  # when the last call was sent that was answered
         self._failing_since = math.inf  # when the first of the row was sent
+        self._usual = 1.0  # calls from one answer to the next
+        self._failed_probes = 0  # since the circuit is half-open
         # The places of a half-open circuit: when each of its probes is given up.
         self._probing: dict[Ticket, float] = {}
         self.failing = False
@@ -306,6 +317,20 @@ class CircuitBreaker:
             return now
         return max(now, min(self._probing.values()))
 
+    def expected_at(self, now: float, seconds: float) -> float:
+        """
+        Return when a call may be let through, as far as can be told.
+
+        Args:
+            now: The time.
+            seconds: How long a probe takes, which is what everybody waits for while
+                the circuit is half-open.
+        """
+        if self._state is CircuitState.HALF_OPEN and len(self._probing) >= self._probes:
+            begun = min(self._probing.values()) - self._probe_seconds
+            return max(now, min(begun + seconds, begun + self._probe_seconds))
+        return self.retry_at(now)
+
     def snapshot(self, now: float) -> BreakerSnapshot:
         """Return how things stand, for statistics."""
         state = self.state(now)
@@ -320,6 +345,8 @@ class CircuitBreaker:
         )
 
     def _succeeded(self, sent: float) -> None:
+        more = self._failures + self._failed_probes + 1.0 - self._usual
+        self._usual += more * (LEARN_MORE if more > 0.0 else LEARN_FEWER)
         self._failures = 0
         self._failing_since = math.inf
         self._answered = max(self._answered, sent)
@@ -344,17 +371,23 @@ class CircuitBreaker:
 
     def _failed(self, sent: float, now: float) -> None:
         if self._state is CircuitState.HALF_OPEN:
-            self._open_longer(now)
+            # Of one that used to answer one call in n, n probes are asked.
+            self._failed_probes += 1
+            if self._failed_probes + 0.5 >= min(self._usual, self._failures_allowed):
+                self._open_longer(now)
             return
         if sent < self._answered:
             # What was sent later got through: this one says nothing new.
             return
         self._failures += 1
         self._failing_since = min(self._failing_since, sent)
-        if self._failures < self._failures_allowed:
-            return
-        certain = self._failures >= CERTAIN * self._failures_allowed
-        if certain or now - self._failing_since >= self._failing_seconds:
+        least = self._failures_allowed
+        most = CERTAIN * least
+        seconds = self._failing_seconds
+        if self._failures >= most:
+            seconds /= CERTAIN
+        enough = min(max(ROWS * (self._usual - 1.0), least), most)
+        if self._failures >= enough and now - self._failing_since >= seconds:
             self._open_longer(now)
 
     def _open_longer(self, now: float) -> None:
@@ -371,6 +404,7 @@ class CircuitBreaker:
         self._state = state
         self._failures = 0
         self._failing_since = math.inf
+        self._failed_probes = 0
         self.generation += 1
         self._ticket = Ticket(self.generation, probe=False)
         self._probing.clear()

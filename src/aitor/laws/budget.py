@@ -17,9 +17,11 @@ import math
 
 __all__ = ("RetryBudget",)
 
-PER_ANSWER = 20.0
-"""Retries that an answer pays for: a provider that answers one call in twenty needs
-nineteen for each."""
+PER_ANSWER = 50.0
+"""
+Retries that an answer pays for: a provider that answers one call in twenty needs
+nineteen for each, and bad luck must not use up the budget for good.
+"""
 
 
 class RetryBudget:

@@ -23,13 +23,16 @@ ASSUMED = 4
 """Answers that a provider is credited with before its first call."""
 
 DEGRADED_ABOVE = 0.5
-RECOVERED_BELOW = 0.25
+RECOVERED_BELOW = 0.125
 
 BY_CHANCE = 1e-9
 """So unlikely is a row of failures that is taken for the request's own fault."""
 
-FEWEST_ASSUMED = 0.1
-"""The least share of failures that is assumed where that is reckoned."""
+LEAST_SHARE, GREATEST_SHARE = 0.1, 0.95
+"""What is assumed at least and at most of others where that is calculated."""
+
+PROBES_EARNED = 2
+"""Further probes for each that is answered: doubling, as in TCP's slow start."""
 
 FIRST_INTERVAL = 1.0
 """Seconds between a probe that failed and the next; doubles with each failure."""
@@ -43,25 +46,46 @@ class FailureRate:
         longest_interval: The most seconds between two probes.
 
     Attributes:
+        answered: Calls that were answered, ever.
+        failed: Calls that failed, ever.
         share: From 0 to 1, a moving average.
         degraded: Whether others are to be asked first.
     """
 
-    __slots__ = ("_count", "_interval", "_longest", "_next_probe", "degraded", "share")
+    __slots__ = (
+        "_count",
+        "_earned",
+        "_interval",
+        "_longest",
+        "_next_probe",
+        "answered",
+        "degraded",
+        "failed",
+        "share",
+    )
 
+    answered: int
+    failed: int
     share: float
     degraded: bool
 
     def __init__(self, longest_interval: float) -> None:
+        self.answered = 0
+        self.failed = 0
         self.share = 0.0
         self.degraded = False
         self._count = ASSUMED
         self._longest = longest_interval
         self._interval = min(FIRST_INTERVAL, longest_interval)
         self._next_probe = 0.0
+        self._earned = 0  # probes that may go at once
 
     def record(self, now: float, *, failed: bool) -> None:
         """Learn how a call ended."""
+        if failed:
+            self.failed += 1
+        else:
+            self.answered += 1
         self._count += 1
         gain = max(GAIN, 1.0 / self._count)
         self.share += ((1.0 if failed else 0.0) - self.share) * gain
@@ -73,26 +97,39 @@ class FailureRate:
             self._next_probe = now + self._interval
         elif self.share < RECOVERED_BELOW:
             self.degraded = False
-        elif not failed:
+            self._earned = 0
+        elif failed:
+            self._earned = 0
+        else:
             self._interval = min(FIRST_INTERVAL, self._longest)
-            self._next_probe = now
+            self._earned += PROBES_EARNED
 
-    def most_tries(self) -> int:
+    def is_its_own_fault(self, failures: int, answered: int, failed: int) -> bool:
         """
-        Return how often one request may fail before it is its own fault.
+        Whether one request has failed so often that chance does not explain it.
 
-        Where others get through, no request fails so often in a row by chance.
+        Where others got through meanwhile, no request fails so often in a row.
+
+        Args:
+            failures: How often it has failed, in a row.
+            answered: What `answered` was when it first had failed.
+            failed: What `failed` was then.
         """
-        share = min(max(self.share, FEWEST_ASSUMED), 0.95)
-        return math.ceil(math.log(BY_CHANCE) / math.log(share))
+        others = self.failed - failed - (failures - 1)
+        share = (others + 1.0) / (others + self.answered - answered + 2.0)
+        share = min(max(share, LEAST_SHARE), GREATEST_SHARE)
+        return failures >= math.log(BY_CHANCE) / math.log(share)
 
     def probe(self, now: float) -> bool:
         """
         Whether a request may go to this degraded provider first, as a probe.
 
         Who is told so is expected to go: the next one is told so after an interval
-        that doubles, unless the probe is answered.
+        that doubles, or when a probe is answered.
         """
+        if self._earned:
+            self._earned -= 1
+            return True
         if now < self._next_probe:
             return False
         self._next_probe = now + self._interval
