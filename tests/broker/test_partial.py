@@ -85,7 +85,7 @@ async def test_a_provider_that_fails_a_part_answers_everybody(
     """Kind: down and flaky taken for one. With no more calls than chance requires."""
     provider = flaky(share, FAULTS[fault], timeout=1.0)
     async with Broker([provider], seed=1) as broker:
-        assert not failed(await ask(broker, 400))
+        assert not failed(await ask(broker, 400, 60.0))
     assert len(provider.sent) <= 400 / (1.0 - share) * 1.25
 
 

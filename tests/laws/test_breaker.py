@@ -178,7 +178,7 @@ def test_of_one_that_answers_rarely_as_many_probes_are_asked() -> None:
     for _ in range(200):
         fail(breaker, 4)
         breaker.record(admitted(breaker, 0.0), SUCCESS, 0.0)
-    fail(breaker, 80)
+    fail(breaker, 37)
     fail(breaker, 4, now=30.0)
     assert breaker.state(30.0) is CircuitState.HALF_OPEN
     fail(breaker, 1, now=30.0)

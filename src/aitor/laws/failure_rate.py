@@ -23,7 +23,7 @@ ASSUMED = 4
 """Answers that a provider is credited with before its first call."""
 
 DEGRADED_ABOVE = 0.5
-RECOVERED_BELOW = 0.125
+RECOVERED_BELOW = 0.2
 
 BY_CHANCE = 1e-9
 """So unlikely is a row of failures that is taken for the request's own fault."""
