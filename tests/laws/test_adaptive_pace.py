@@ -43,7 +43,8 @@ def test_nine_tenths_of_what_got_through_between_two_pauses_is_sent() -> None:
     pace = paced(100, 50, 10.0)
     assert pace.rate(10.0) == pytest.approx(9.0)
     pace.started(10.0)
-    assert pace.ready_at(10.0) == pytest.approx(10.0 + 1 / 9)
+    # The rate grows a little until then.
+    assert 10.0 + 1 / 9.1 < pace.ready_at(10.0) < 10.0 + 1 / 9
 
 
 def test_a_few_answers_make_no_rate() -> None:
@@ -60,6 +61,27 @@ def test_the_rate_grows_by_a_tenth_a_second_and_is_forgotten_after_a_minute() ->
     late = 10.0 + FORGET_SECONDS + 0.1
     assert pace.rate(late) == math.inf
     assert pace.ready_at(late) == late
+
+
+@pytest.mark.parametrize("seconds", [1.0, 10.0, 40.0])
+@pytest.mark.parametrize("last", [-1.0, 0.0, 3.0, 55.0])
+def test_when_the_next_may_start_does_not_depend_on_when_that_is_asked(
+    seconds: float, last: float
+) -> None:
+    """
+    Who waits until the time that it was told waits no longer than it has to.
+
+    The kind: a time that is told is a schedule. Siblings: a start before the pause, and
+    a pace that is forgotten while somebody waits for it.
+    """
+    pace = paced(5, 5, seconds)
+    pace.started(seconds + last)
+    asked = max(seconds, seconds + last)
+    ready = pace.ready_at(asked)
+    between = [asked + (ready - asked) * part / 8 for part in range(9)]
+    assert [pace.ready_at(now) for now in between] == pytest.approx([ready] * 9)
+    if asked < ready < seconds + FORGET_SECONDS:
+        assert (ready - (seconds + last)) * pace.rate(ready) == pytest.approx(1.0)
 
 
 def test_a_pace_is_taken_down_by_three_tenths_at_most() -> None:

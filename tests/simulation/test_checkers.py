@@ -14,6 +14,7 @@ from aitor.testing.simulator.history import (
     Closed,
     Closing,
     Depth,
+    Eased,
     Ended,
     Final,
     Finished,
@@ -29,6 +30,7 @@ from aitor.testing.simulator.history import (
     Stuck,
     Submitted,
     Taken,
+    Withdrawn,
 )
 
 ANSWER, CANCELLED, SERVER = Outcome.ANSWER, Outcome.CANCELLED, Outcome.SERVER
@@ -41,7 +43,7 @@ def submitted(
     how: str = "submit",
     deadline: float = math.inf,
     tenant: str | None = None,
-    patient: bool = False,
+    persistent: bool = False,
     only: str | None = None,
     recovery: bool = False,
     question: int | None = None,
@@ -54,7 +56,7 @@ def submitted(
         deadline,
         0,
         tenant,
-        patient,
+        persistent,
         only,
         recovery,
         question,
@@ -76,13 +78,31 @@ def call(
     verdict = Verdict.SUCCESS if outcome is ANSWER else Verdict.IGNORED
     if outcome is SERVER:
         verdict = Verdict.FAILURE
+    paid: list[Line] = [Withdrawn(begin)] if nth > 1 else []
     return [
+        *paid,
         Admitted(begin, "a", 0, 0),
         Taken(begin, "limit", number * 100 + nth, 1, 10, 10),
         Sent(begin, "a", number, number * 100 + nth),
         Ended(end, "a", number, number * 100 + nth, outcome, None),
         Settled(end, "limit", number * 100 + nth, 1, 10, 10),
-        Judged(end, "a", 0, 0, verdict),
+        Judged(end, "a", 0, 0, verdict, begin),
+    ]
+
+
+def rejected(
+    time: float,
+    wait: float | None,
+    provider: str = "a",
+    *,
+    sent: float | None = None,
+    guess: float = 0.0,
+) -> list[Line]:
+    """A call that is rejected with 429, and what becomes of it."""
+    return [
+        Ended(time, provider, 100, 1, Outcome.RATE_LIMITED, wait),
+        Paused(time, provider, wait or guess),
+        Judged(time, provider, 0, 0, Verdict.IGNORED, time if sent is None else sent),
     ]
 
 
@@ -98,13 +118,24 @@ def history(*lines: Line, end: list[Line] = END) -> History:
         workers=2,
         queue_size=3,
         max_retries=1,
-        breaker=BreakerSettings(failures=2, open_seconds=10.0, probe_seconds=20.0),
+        breaker=BreakerSettings(
+            failures=2,
+            failing_seconds=0.0,
+            first_open_seconds=10.0,
+            open_seconds=10.0,
+            probe_seconds=20.0,
+        ),
     )
     limit = LimitSettings(requests_per_minute=8, tokens_per_minute=1_000, burst=0.5)
     return History(
-        {"a": settings, "b": settings, "b.2": settings},
+        {
+            "a": settings,
+            "b": settings,
+            "b.2": settings,
+            "c": ProviderSettings(limits="limit"),
+        },
         {"limit": limit},
-        {"a": "limit", "b": "limit", "b.2": "limit"},
+        dict.fromkeys(("a", "b", "b.2", "c"), "limit"),
         calm=5_000.0,
         lines=[*lines, *end],
     )
@@ -149,9 +180,29 @@ def test_an_honest_circuit_breaks_nothing() -> None:
         submitted(12.0, 2),
         Sent(12.0, "a", 2, 3),
         Ended(13.0, "a", 2, 3, ANSWER, None),
-        Judged(13.0, "a", 2, 1, Verdict.SUCCESS),
+        Judged(13.0, "a", 2, 1, Verdict.SUCCESS, 12.0),
         Circuit(13.0, "a", "half-open", "closed"),
         finished(13.0, 2, ANSWER),
+    )
+
+
+def test_a_pause_is_void_when_others_are_answered() -> None:
+    first, second = call(-0.5, 1.0, 1), call(-0.5, 1.0, 2)
+    assert not broken(
+        submitted(-1.0, 100),
+        submitted(-0.5, 1),
+        submitted(-0.5, 2),
+        *first[:3],
+        *second[:3],
+        *rejected(0.0, 9.0, sent=-1.0),
+        finished(0.0, 100, Outcome.RATE_LIMITED),
+        *first[3:],
+        finished(1.0, 1, ANSWER),
+        *second[3:],
+        finished(1.0, 2, ANSWER),
+        submitted(2.0, 3),
+        *call(2.0, 3.0, 3),
+        finished(3.0, 3, ANSWER),
     )
 
 
@@ -258,12 +309,38 @@ FORGED: list[tuple[int, list[Line]]] = [
         ],
     ),
     (17, [Taken(20.0 * number, "limit", number, 1, 300, 200) for number in range(2)]),
-    (19, [Paused(0.0, "a", 5.0), *call(4.0, 5.0, 1)]),
+    (19, [*rejected(0.0, None, guess=5.0), *call(4.0, 5.0, 1)]),
+    (19, [*rejected(0.0, 5.0), Admitted(4.0, "b", 0, 0)]),
+    (19, [*rejected(0.0, 9.0), *rejected(1.0, 2.0), *call(4.0, 5.0, 1)]),
+    # One answer is too few to void a pause, and so are those to calls sent before.
+    (19, [*rejected(0.0, 9.0), *call(1.0, 1.0, 1), Admitted(2.0, "a", 0, 0)]),
     (
         19,
-        [Ended(0.0, "a", 1, 1, Outcome.RATE_LIMITED, 5.0), Admitted(4.0, "a", 0, 0)],
+        [
+            *rejected(1.0, 9.0, sent=0.5),
+            *(line for number in range(3) for line in call(0.5, 2.0, number)),
+            Admitted(3.0, "a", 0, 0),
+        ],
     ),
-    (19, [Paused(0.0, "a", 9.0), Paused(1.0, "a", 2.0), *call(4.0, 5.0, 1)]),
+    # Nor does what voids the pause of one void that of another.
+    (
+        19,
+        [
+            *rejected(0.0, 9.0, "b"),
+            *rejected(0.0, 99.0),
+            *(line for number in range(3) for line in call(1.0, 2.0, number)[3:]),
+            Admitted(3.0, "a", 0, 0),
+        ],
+    ),
+    # And who was rejected waits, whatever others may do.
+    (
+        19,
+        [
+            *rejected(0.0, 9.0),
+            *(line for number in range(3) for line in call(1.0, 2.0, number)[3:]),
+            Sent(8.0, "a", 100, 2),
+        ],
+    ),
     (20, [submitted(5.0, 1), *call(4.0, 6.0, 1)]),
     (21, [Startable(1.0, "a", 7), Startable(2.0, "a", 7)]),
     (22, [Taken(0.0, "limit", 1, 1, 1, 1)]),
@@ -271,7 +348,36 @@ FORGED: list[tuple[int, list[Line]]] = [
     (24, [Circuit(0.0, "a", "closed", "half-open")]),
     (24, [Circuit(0.0, "a", "closed", "open")]),
     (24, [Admitted(0.0, "a", 0, 1)]),
+    # Of those sent in a row one was answered: what was sent before does not count.
+    (
+        24,
+        [
+            *call(2.0, 3.0, 2),
+            *call(0.0, 4.0, 1, SERVER, 1),
+            *call(1.0, 4.0, 3, SERVER, 1),
+            Circuit(4.0, "a", "closed", "open"),
+        ],
+    ),
+    # Twenty failures, and less than two seconds.
+    (
+        24,
+        [
+            *(Judged(1.9, "c", 0, 0, Verdict.FAILURE, 0.0) for _ in range(21)),
+            Circuit(1.9, "c", "closed", "open"),
+        ],
+    ),
     (25, [*PROBING, Admitted(13.0, "a", 2, 2)]),
+    # One call is in flight when a pause begins, and is answered; then go two.
+    (
+        25,
+        [
+            Admitted(0.0, "a", 0, 0),
+            Eased(0.0, "a", begins=True),
+            Admitted(1.0, "a", 0, 0),
+            Judged(2.0, "a", 0, 0, Verdict.SUCCESS, 0.0),
+            *(Admitted(3.0, "a", 0, 0) for _ in range(3)),
+        ],
+    ),
     (
         25,
         [
@@ -292,6 +398,16 @@ FORGED: list[tuple[int, list[Line]]] = [
     ),
     (29, [*OPENED, Admitted(5.0, "a", 1, 0)]),
     (29, [*OPENED, Admitted(11.9, "a", 2, 1)]),
+    # After a probe that failed it is open twice as long.
+    (
+        29,
+        [
+            *(Judged(2.0, "c", 0, 0, Verdict.FAILURE, 0.0) for _ in range(20)),
+            Admitted(3.0, "c", 2, 1),
+            Judged(4.0, "c", 2, 1, Verdict.FAILURE, 3.0),
+            Admitted(5.9, "c", 4, 2),
+        ],
+    ),
     (
         30,
         [
@@ -303,7 +419,7 @@ FORGED: list[tuple[int, list[Line]]] = [
     (
         31,
         [
-            submitted(0.0, 1, patient=True),
+            submitted(0.0, 1, persistent=True),
             Finished(0.0, 1, Outcome.REFUSED, "CircuitOpenError", retry_after=1.0),
         ],
     ),
@@ -327,6 +443,31 @@ FORGED: list[tuple[int, list[Line]]] = [
                 *call(0.0, 0.0, number, SERVER, 1),
                 *call(0.0, 0.0, number, SERVER, 2),
             )
+        ],
+    ),
+    (
+        33,
+        [
+            submitted(0.0, 1, persistent=True),
+            *(Judged(0.0, "c", 0, 0, Verdict.SUCCESS, 0.0) for _ in range(100)),
+            *(
+                line
+                for number in range(20)
+                for line in (
+                    Withdrawn(0.0),
+                    Sent(0.0, "c", 1, number),
+                    Ended(0.0, "c", 1, number, Outcome.TRUNCATED, None),
+                    Judged(0.0, "c", 0, 0, Verdict.SUCCESS, 0.0),
+                )
+            ),
+        ],
+    ),
+    (
+        33,
+        [
+            submitted(0.0, 1),
+            *call(0.0, 0.0, 1, SERVER, 1),
+            *call(0.0, 0.0, 1, SERVER, 2)[1:],
         ],
     ),
     (

@@ -73,7 +73,7 @@ def loaded(seed: int) -> Script:
     rate *= 1.5 * len(made.limits)
     return replace(
         made,
-        plans=plans(random, rate, END, patient=True, timeout=30.0),
+        plans=plans(random, rate, END, when_unavailable="wait", timeout=30.0),
         phases=(
             Phase("errors", 30.0, 90.0, None, 0.2),
             Phase("spikes", 80.0, 120.0, None, 0.3),
@@ -121,14 +121,14 @@ def test_sends_stay_within_burst_and_rate_and_use_99_percent_of_it(seed: int) ->
 DEAD, WELL, OVER = 20.0, 80.0, 110.0
 
 
-def outage(seed: int, *, patient: float = 0.7, **settings: Any) -> Script:
+def outage(seed: int, *, waiting: float = 0.7, **settings: Any) -> Script:
     random = Random(seed)
     per_minute = random.choice((300, 900))
     settings = {"latency": random.choice((1.0, 2.0)), "queue_size": 100, **settings}
     made = world(random, {"requests_per_minute": per_minute}, **settings)
     rate = per_minute / 60.0 * len(made.limits) * random.uniform(0.5, 0.9)
     asked = tuple(
-        replace(plan, patient=random.random() < patient)
+        replace(plan, when_unavailable="wait" if random.random() < waiting else "fail")
         for plan in plans(random, rate, OVER)
     )
     dead = Phase("all_dead", DEAD, WELL)
@@ -181,7 +181,7 @@ def test_in_an_outage_a_request_costs_at_most_1_2_calls_and_nobody_stampedes_aft
 @pytest.mark.parametrize("seed", range(2))
 def test_without_circuits_the_retry_budget_bounds_the_calls(seed: int) -> None:
     """A fifth of a call for each request, what was saved, and half a one a second."""
-    script = outage(seed, patient=0.0, breaker={"failures": 1_000_000})
+    script = outage(seed, waiting=0.0, breaker={"failures": 1_000_000})
     history = run(script)
     assert not check(history)
     # Whoever finds the next provider dead before that is known moves there freely.

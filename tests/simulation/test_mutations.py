@@ -35,7 +35,7 @@ SCRIPT = Script(
         Plan(
             number,
             0.05 * number,
-            patient=number % 2 == 0,
+            when_unavailable="wait" if number % 2 == 0 else "fail",
             only=("a", "b", None)[number % 3],
             cancel_after=0.2 if number % 7 == 0 else None,
         )

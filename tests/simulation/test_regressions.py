@@ -31,7 +31,7 @@ AN_OPENING_CIRCUIT_PASSES_OVER_THE_DOOR = Script(
         "c": provider("none", workers=4, queue_size=1, retry_delay=0.0),
     },
     limits={"none": {}},
-    plans=requests(*(0.01 * number for number in range(12)), patient=True),
+    plans=requests(*(0.01 * number for number in range(12)), when_unavailable="wait"),
     phases=(Phase("all_dead", 0.05, 4.0, None, 0.8),),
     calm=4.0,
     closing=Closing(2.0, 3.0),
@@ -50,7 +50,7 @@ A_WAIT_WITHOUT_END = Script(
     seed=28,
     providers={"a": provider("none", max_retry_after=30.0)},
     limits={"none": {}},
-    plans=requests(*(0.1 * number for number in range(12)), patient=True),
+    plans=requests(*(0.1 * number for number in range(12)), when_unavailable="wait"),
     phases=(Phase("mad_errors", 0.0, 5.0, "a", 0.9),),
     calm=5.0,
 )

@@ -90,16 +90,25 @@ class AdaptivePace:
     def rate(self, now: float) -> float:
         """Return the starts a second that are allowed; infinity for any."""
         since = now - self._decreased_at
-        if self._rate == math.inf or since > FORGET_SECONDS:
+        if self._rate == math.inf or since >= FORGET_SECONDS:
             return math.inf
         return self._rate * (1.0 + INCREASE * since)
 
     def ready_at(self, now: float) -> float:
-        """Return when the next call may start, *now* if it may at once."""
-        if self._rate == math.inf:
+        """
+        Return when the next call may start, *now* if it may at once.
+
+        It is a schedule: whoever asks again meanwhile is told the same time, though
+        the rate has grown.
+        """
+        rate = self._rate
+        if rate == math.inf or self._last == -math.inf:
             return now
-        rate = self.rate(now)
-        return max(now, self._last + 1.0 / rate) if rate < math.inf else now
+        # After as many seconds as solve seconds * rate * (1 + INCREASE * since) = 1.
+        before = 1.0 + INCREASE * (self._last - self._decreased_at)
+        root = math.sqrt(before * before + 4.0 * INCREASE / rate)
+        start = self._last + (root - before) / (2.0 * INCREASE)
+        return max(now, min(start, self._decreased_at + FORGET_SECONDS))
 
     def _measured(self, now: float) -> None:
         if self._answered + self._refused >= MANY and now - self._began >= LONG:

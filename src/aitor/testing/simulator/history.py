@@ -24,6 +24,7 @@ __all__ = (
     "Closed",
     "Closing",
     "Depth",
+    "Eased",
     "Ended",
     "Final",
     "Finished",
@@ -42,6 +43,7 @@ __all__ = (
     "Stuck",
     "Submitted",
     "Taken",
+    "Withdrawn",
     "name_of",
 )
 
@@ -57,7 +59,7 @@ class Submitted(NamedTuple):
         deadline: When its caller stops caring.
         priority: Higher goes first.
         tenant: On whose behalf.
-        patient: Whether it waits for circuits to close.
+        persistent: Whether it waits for circuits, and for the retry budget.
         only: The one provider that may answer, None if any may.
         recovery: Whether everything is well again, so that it has to be answered.
         question: Which of the prompts that are asked through a cache, None for its own.
@@ -70,7 +72,7 @@ class Submitted(NamedTuple):
     deadline: float
     priority: int
     tenant: str | None
-    patient: bool
+    persistent: bool
     only: str | None
     recovery: bool
     question: int | None = None
@@ -124,13 +126,28 @@ class Admitted(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """A breaker took a ticket back."""
+    """A breaker took back the ticket of a call that was *sent* then."""
 
     time: float
     provider: str
     generation: int
     ticket: int
     verdict: Verdict
+    sent: float = math.inf
+
+
+class Eased(NamedTuple):
+    """A breaker was asked for a slow start; or it was not, after all."""
+
+    time: float
+    provider: str
+    begins: bool
+
+
+class Withdrawn(NamedTuple):
+    """The retry budget paid for a further try."""
+
+    time: float
 
 
 class Taken(NamedTuple):
@@ -302,6 +319,8 @@ Line: TypeAlias = (
     | Depth
     | Admitted
     | Judged
+    | Eased
+    | Withdrawn
     | Taken
     | Settled
     | Sent

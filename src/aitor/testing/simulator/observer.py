@@ -62,7 +62,7 @@ class Observer:
                 if queued > self._deepest[label]:
                     self._deepest[label] = queued
                     self._tell(Depth(now, label, queued))
-                if actor._free:
+                if actor._room > 0:
                     self._look_at_head(actor, label, now)
         return held
 
@@ -70,6 +70,8 @@ class Observer:
         """Tell if the first in *actor*'s mailbox lacks nothing but to be let go."""
         head = actor._mailbox.head()
         if head is None or actor.limit.bucket.ready_at(head.cost, now) > now:
+            return
+        if actor._throttle.pace.ready_at(now) > now:
             return
         seen = actor.breaker.snapshot(now)
         # Of those who share a limit one has its turn, if it has use for it.

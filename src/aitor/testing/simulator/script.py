@@ -10,7 +10,7 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 __all__ = (
     "KINDS",
@@ -74,7 +74,8 @@ class Plan:
         timeout: Seconds for all of it, None for ever.
         priority: Higher goes first.
         tenant: On whose behalf.
-        patient: Whether it waits for circuits to close.
+        when_unavailable: `wait` or `fail` while nobody can be asked; None for the
+            default, and always where it is no `submit`.
         input_tokens: What it puts in, as guessed and as used.
         output_tokens: The length of its answer.
         max_tokens: The bound that it tells for its answer, 0 for none.
@@ -92,7 +93,7 @@ class Plan:
     timeout: float | None = None
     priority: int = 0
     tenant: str | None = None
-    patient: bool = False
+    when_unavailable: Literal["fail", "wait"] | None = None
     input_tokens: int = 10
     output_tokens: int = 10
     max_tokens: int = 0
@@ -106,6 +107,15 @@ class Plan:
     def prompt(self) -> str:
         """What it asks, which is also its answer."""
         return str(self.id) if self.question is None else f"q{self.question}"
+
+    @property
+    def persistent(self) -> bool:
+        """Whether it waits for circuits and for the retry budget, as time allows."""
+        if self.how != "submit":
+            return self.stream
+        if self.when_unavailable is None:
+            return self.timeout is not None
+        return self.when_unavailable == "wait"
 
     @property
     def stream(self) -> bool:
@@ -266,14 +276,16 @@ def _provider(random: Random, name: str, *, shared: bool) -> dict[str, Any]:
         "limits": "shared" if shared else f"limit-{name}",
         "workers": pick((1, 2, 4, 16, 64)),
         "queue_size": pick((1, 2, 8, 64, 500)),
-        "max_queue_wait": pick((0.0, 0.5, 2.0)),
+        "max_queue_wait": pick((0.0, 0.0, 0.5, 2.0)),
         "timeout": pick((5.0, 15.0, 30.0)),
-        "max_retries": pick((0, 1, 3)),
+        "max_retries": pick((None, None, 0, 1, 3)),
         "retry_delay": pick((0.0, 0.5, 1.0)),
         "max_retry_delay": 8.0,
         "max_retry_after": pick((5.0, 30.0)),
         "breaker": {
-            "failures": pick((1, 2, 5, 50)),
+            "failures": pick((1, 2, 5, 20, 50)),
+            "failing_seconds": pick((0.0, 0.5, 2.0)),
+            "first_open_seconds": pick((0.5, 1.0, 5.0)),
             "open_seconds": pick((2.0, 10.0)),
             "probes": pick((1, 1, 3)),
             "probe_seconds": pick((3.0, 20.0)),
@@ -393,7 +405,9 @@ def _plans(
             timeout=_timeout(random, style[3]),
             priority=0 if plain else random.choice(priorities),
             tenant=None if plain else random.choice(tenants),
-            patient=plain or (how == "submit" and random.random() < style[4]),
+            when_unavailable=_when_unavailable(random, style[4])
+            if how == "submit"
+            else None,
             input_tokens=_size(random),
             output_tokens=_size(random),
             cancel_after=random.choice((0.0, random.expovariate(1.0)))
@@ -421,6 +435,12 @@ def _timeout(random: Random, often: float) -> float | None:
     return random.choice((0.0, 0.5, 1.0, 3.0, 10.0, 30.0, 60.0, 300.0))
 
 
+def _when_unavailable(random: Random, often: float) -> Literal["fail", "wait"] | None:
+    if random.random() < 0.5:
+        return None
+    return "wait" if random.random() < often else "fail"
+
+
 def _size(random: Random) -> int:
     if random.random() < 0.002:
         return random.choice((0, 5_000, 50_000))
@@ -432,7 +452,7 @@ def _recovery(names: list[str], first: int, at: float) -> list[Plan]:
         Plan(
             first + number,
             at + number * 1.0,
-            patient=True,
+            when_unavailable="wait",
             only=name,
             recovery=True,
         )

@@ -145,7 +145,7 @@ PLAIN = (
     "output_tokens",
     "cancel_after",
     "timeout",
-    "patient",
+    "when_unavailable",
     "only",
     "sequence",
     "question",

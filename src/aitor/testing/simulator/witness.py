@@ -7,13 +7,24 @@ history has the order of decisions also among those of one and the same time.
 
 from collections.abc import Callable
 
+import anyio
+
 from aitor.broker.limit import Limit
 from aitor.laws.breaker import CircuitBreaker, Ticket, Verdict
 from aitor.laws.bucket import Cost, Reservation, TokenBucket
+from aitor.laws.budget import RetryBudget
 from aitor.providers.settings import BreakerSettings, LimitSettings
-from aitor.testing.simulator.history import Admitted, Judged, Line, Settled, Taken
+from aitor.testing.simulator.history import (
+    Admitted,
+    Eased,
+    Judged,
+    Line,
+    Settled,
+    Taken,
+    Withdrawn,
+)
 
-__all__ = ("WatchedBreaker", "WatchedBucket", "watched_limit")
+__all__ = ("WatchedBreaker", "WatchedBucket", "WatchedBudget", "watched_limit")
 
 
 class WatchedBreaker(CircuitBreaker):
@@ -47,11 +58,49 @@ class WatchedBreaker(CircuitBreaker):
             self._tell(Admitted(now, self._provider, ticket.generation, number))
         return ticket
 
-    def record(self, ticket: Ticket, verdict: Verdict, now: float) -> None:
+    def record(
+        self, ticket: Ticket, verdict: Verdict, now: float, sent: float | None = None
+    ) -> None:
         """Tell, and do it."""
         number = self._numbers.pop(ticket, 0) if ticket.probe else 0
-        self._tell(Judged(now, self._provider, ticket.generation, number, verdict))
-        super().record(ticket, verdict, now)
+        when = now if sent is None else sent
+        self._tell(
+            Judged(now, self._provider, ticket.generation, number, verdict, when)
+        )
+        super().record(ticket, verdict, now, sent)
+
+    def ease_in(self) -> None:
+        """Tell, and do it."""
+        self._tell(Eased(anyio.current_time(), self._provider, begins=True))
+        super().ease_in()
+
+    def resume(self) -> None:
+        """Tell, and do it."""
+        self._tell(Eased(anyio.current_time(), self._provider, begins=False))
+        super().resume()
+
+
+class WatchedBudget(RetryBudget):
+    """
+    A retry budget that tells.
+
+    Args:
+        ratio: As the broker's own.
+        tell: Takes lines of history.
+    """
+
+    __slots__ = ("_tell",)
+
+    def __init__(self, ratio: float, tell: Callable[[Line], object]) -> None:
+        super().__init__(ratio)
+        self._tell = tell
+
+    def withdraw(self, now: float) -> bool:
+        """Do it, and tell."""
+        granted = super().withdraw(now)
+        if granted:
+            self._tell(Withdrawn(now))
+        return granted
 
 
 class WatchedBucket(TokenBucket):

@@ -38,7 +38,7 @@ from aitor.testing.simulator.observer import Observer
 from aitor.testing.simulator.provider import ASKING, id_of
 from aitor.testing.simulator.script import Phase, Plan, Script
 from aitor.testing.simulator.watchdog import at_most
-from aitor.testing.simulator.witness import watched_limit
+from aitor.testing.simulator.witness import WatchedBudget, watched_limit
 from aitor.testing.virtual import (
     leap,
     make_trio_deterministic,
@@ -112,6 +112,7 @@ class _World:
             # So small that most questions are asked anew.
             cache=Cache(max_entries=1) if cached else None,
         )
+        self._broker._delivery.budget = WatchedBudget(script.retry_ratio, self._tell)
         for actor in self._broker._actors.values():
             self._cast.watch(actor)
         self._submitted: set[int] = set()
@@ -250,7 +251,7 @@ class _World:
             with _leaving(plan):
                 outcome = await self._broker.submit(
                     plan.prompt,
-                    patient=plan.patient,
+                    when_unavailable=plan.when_unavailable,
                     cache=plan.question is not None,
                     **self._arguments(plan),
                 )
@@ -318,7 +319,7 @@ class _World:
                 float("inf") if timeout is None else now + timeout,
                 plan.priority,
                 plan.tenant,
-                plan.patient or plan.stream,
+                plan.persistent,
                 plan.only,
                 plan.recovery,
                 plan.question,

@@ -4,7 +4,14 @@ Checkers: each reads a history and says which promise was broken, when and how.
 The promises have numbers, by which violations name them (`RULES`).
 """
 
-from aitor.testing.simulator.checkers import circuits, queues, rates, requests
+from aitor.testing.simulator.checkers import (
+    circuits,
+    pauses,
+    queues,
+    rates,
+    requests,
+    retries,
+)
 from aitor.testing.simulator.checkers.base import Checker, Violation
 from aitor.testing.simulator.history import History
 
@@ -41,7 +48,7 @@ RULES = {
     28: "a half-open circuit ends (see 32)",
     29: "nothing leaves through an open circuit",
     30: "few calls reach a provider that always fails",
-    31: "who finds all circuits open is told at once, and when to come back",
+    31: "who finds all circuits open waits while it has time, or is told at once",
     32: "when all is well again, every provider answers",
     33: "tries are bounded, for each request and for all",
     34: "what is hopeless at a provider is not sent there again",
@@ -57,7 +64,7 @@ CHECKERS: tuple[Checker, ...] = (
     requests.waiting_ends,
     requests.nothing_is_held_at_rest,
     requests.only_known_errors,
-    requests.the_budget_hides_nobody,
+    retries.the_budget_hides_nobody,
     requests.crashes_stay_alone,
     queues.mailboxes_are_bounded,
     queues.workers_are_bounded,
@@ -66,17 +73,17 @@ CHECKERS: tuple[Checker, ...] = (
     requests.everything_is_given_back,
     rates.limits_hold_in_every_window,
     rates.paces_hold_in_every_window,
-    rates.pauses_hold,
+    pauses.pauses_hold,
     queues.nothing_idles,
     queues.decisions_are_of_the_present,
     rates.reservations_are_settled,
     circuits.circuits_obey,
     circuits.verdicts_are_right,
     circuits.failing_providers_are_spared,
-    requests.circuits_refuse_at_once,
+    circuits.circuits_refuse_at_once,
     requests.recovery,
-    requests.tries_are_bounded,
-    requests.retries_are_paid,
+    retries.tries_are_bounded,
+    retries.retries_are_paid,
     requests.attempts_are_told,
 )
 

@@ -10,11 +10,32 @@ from aitor.laws.breaker import Verdict
 from aitor.outcomes import Outcome
 from aitor.providers.settings import BreakerSettings
 from aitor.testing.simulator.checkers.base import Violation
-from aitor.testing.simulator.history import Admitted, Circuit, Ended, History, Judged
+from aitor.testing.simulator.history import (
+    Admitted,
+    Circuit,
+    Eased,
+    Ended,
+    Finished,
+    History,
+    Judged,
+    Paused,
+    Submitted,
+)
 
-__all__ = ("circuits_obey", "failing_providers_are_spared", "verdicts_are_right")
+__all__ = (
+    "circuits_obey",
+    "circuits_refuse_at_once",
+    "failing_providers_are_spared",
+    "verdicts_are_right",
+)
 
 SLOW_START = 64
+"""Answers that complete a slow start."""
+
+CERTAIN = 8
+"""So many times `failures` in a row open a circuit however fast they come."""
+
+MOST_DOUBLED = 64
 
 
 class _Model:
@@ -24,41 +45,52 @@ class _Model:
         self.settings = settings
         self.state = "closed"
         self.generation = 0
-        self.failures = 0
+        self.row: list[float] = []  # when those in a row were sent that failed
+        self.answered = -math.inf  # when the latest was sent that was answered
         self.successes: int | None = None  # None: no slow start
+        self.base = 0  # in flight when it began, and the probes
+        self.easing = False  # whether the next call begins one
         self.running = 0
+        self.openings = 0  # in a row, without a slow start that was completed
         self.probes: dict[int, float] = {}
         self.open_until = -math.inf
 
     def admitted(self, line: Admitted) -> tuple[int, str] | None:
         """Take account of *line*, and return the rule it breaks, if it does."""
-        if line.ticket == 0:
-            if self.state != "closed":
-                return 29, f"let a call through while {self.state}"
-            self.running += 1
-            most = math.inf
-            if self.successes is not None:
-                most = self.settings.probes + self.successes
-            if self.running > most:
-                return 25, f"{self.running} calls of {most} in the slow start"
-        else:
-            if self.state == "closed":
-                return 24, "a probe through a closed circuit"
-            if self.state == "open":
-                if line.time < self.open_until:
-                    early = self.open_until - line.time
-                    return 29, f"a probe {early} s before the circuit is half-open"
-                self._enter("half-open")
-            self.probes = {
-                number: until
-                for number, until in self.probes.items()
-                if until > line.time or len(self.probes) < self.settings.probes
-            }
-            self.probes[line.ticket] = line.time + self.settings.probe_seconds
-            if len(self.probes) > self.settings.probes:
-                return 25, f"{len(self.probes)} probes of {self.settings.probes}"
-        if line.generation != self.generation:
+        broken = self._probes(line) if line.ticket else self._lets_through()
+        if broken is None and line.generation != self.generation:
             return 26, f"generation {line.generation}, not {self.generation}"
+        return broken
+
+    def _lets_through(self) -> tuple[int, str] | None:
+        if self.state != "closed":
+            return 29, f"let a call through while {self.state}"
+        if self.easing:
+            self._start_slowly()
+        self.running += 1
+        most = math.inf
+        if self.successes is not None:
+            most = self.base + self.successes
+        if self.running > most:
+            return 25, f"{self.running} calls of {most} in the slow start"
+        return None
+
+    def _probes(self, line: Admitted) -> tuple[int, str] | None:
+        if self.state == "closed":
+            return 24, "a probe through a closed circuit"
+        if self.state == "open":
+            if line.time < self.open_until:
+                early = self.open_until - line.time
+                return 29, f"a probe {early} s before the circuit is half-open"
+            self._enter("half-open")
+        self.probes = {
+            number: until
+            for number, until in self.probes.items()
+            if until > line.time or len(self.probes) < self.settings.probes
+        }
+        self.probes[line.ticket] = line.time + self.settings.probe_seconds
+        if len(self.probes) > self.settings.probes:
+            return 25, f"{len(self.probes)} probes of {self.settings.probes}"
         return None
 
     def judged(self, line: Judged) -> None:
@@ -72,26 +104,38 @@ class _Model:
         if line.verdict is Verdict.DEAD:
             self._open(line.time + self.settings.dead_seconds)
         elif line.verdict is Verdict.FAILURE:
-            self._failed(line.time)
+            self._failed(line.sent, line.time)
         elif line.verdict is Verdict.SUCCESS:
-            self._succeeded()
+            self._succeeded(line.sent)
 
-    def _failed(self, now: float) -> None:
-        self.failures += 1
-        if self.state == "half-open" or self.failures >= self.settings.failures:
-            self._open(now + self.settings.open_seconds)
-        elif self.successes is not None:
-            self.successes = 0
+    def _failed(self, sent: float, now: float) -> None:
+        if self.state == "closed":
+            if sent < self.answered:
+                return  # What was sent after it got through.
+            self.row.append(sent)
+            many = len(self.row) / self.settings.failures
+            long = now - min(self.row) >= self.settings.failing_seconds
+            if many < 1 or (many < CERTAIN and not long):
+                return
+        self._open(now + _open_for(self.settings, self.openings))
+        self.openings += 1
 
-    def _succeeded(self) -> None:
-        self.failures = 0
+    def _succeeded(self, sent: float) -> None:
+        self.row.clear()
+        self.answered = max(self.answered, sent)
         if self.state == "half-open":
             self._enter("closed")
-            self.successes = 0
+            self._start_slowly()
         elif self.successes is not None:
             self.successes += 1
             if self.successes >= SLOW_START:
                 self.successes = None
+                self.openings = 0
+
+    def _start_slowly(self) -> None:
+        self.easing = False
+        self.base = self.running + self.settings.probes
+        self.successes = 0
 
     def _open(self, until: float) -> None:
         self._enter("open")
@@ -101,7 +145,14 @@ class _Model:
         self.state = state
         self.generation += 1
         self.running = 0
+        self.row.clear()
         self.probes.clear()
+
+
+def _open_for(settings: BreakerSettings, openings: int) -> float:
+    """Return for how long a circuit opens that has been open *openings* times."""
+    doubled: float = settings.first_open_seconds * 2.0 ** min(openings, MOST_DOUBLED)
+    return min(doubled, settings.open_seconds)
 
 
 def circuits_obey(history: History) -> Iterator[Violation]:
@@ -112,8 +163,10 @@ def circuits_obey(history: History) -> Iterator[Violation]:
     """
     models = {name: _Model(one.breaker) for name, one in history.providers.items()}
     told = dict.fromkeys(history.providers, "closed")
-    for line in history.among(Admitted, Judged, Circuit):
-        if isinstance(line, Admitted):
+    for line in history.among(Admitted, Judged, Eased, Circuit):
+        if isinstance(line, Eased):
+            models[line.provider].easing = line.begins
+        elif isinstance(line, Admitted):
             broken = models[line.provider].admitted(line)
             if broken is not None:
                 rule, what = broken
@@ -166,8 +219,8 @@ def failing_providers_are_spared(history: History) -> Iterator[Violation]:
     """
     Rule 30: few calls reach a provider that always fails.
 
-    From the opening of a circuit to its closing, at most its probes in each
-    `open_seconds`.
+    From the opening of a circuit to its closing, at most its probes each time that it
+    is open: briefly at first, and twice as long each time, up to `open_seconds`.
     """
     opened: dict[str, float] = {}
     failed: dict[str, int] = {}
@@ -188,7 +241,8 @@ def failing_providers_are_spared(history: History) -> Iterator[Violation]:
             breaker = history.providers[line.provider].breaker
             seconds = line.time - opened[line.provider]
             # A probe that was given up may fail yet, after another was let through.
-            rounds = seconds / breaker.open_seconds + seconds / breaker.probe_seconds
+            rounds = _openings(breaker, seconds) + seconds / breaker.probe_seconds
+            rounds += seconds / breaker.dead_seconds
             most = breaker.probes * (1.0 + rounds)
             if failed[line.provider] > most:
                 yield Violation(
@@ -197,3 +251,49 @@ def failing_providers_are_spared(history: History) -> Iterator[Violation]:
                     f"{failed[line.provider]} failures at {line.provider} in "
                     f"{seconds} s, of {most}",
                 )
+
+
+def _openings(settings: BreakerSettings, seconds: float) -> float:
+    """Return how often a circuit can have opened in *seconds*, one after another."""
+    count = 0
+    while (each := _open_for(settings, count)) < settings.open_seconds:
+        seconds -= each
+        if seconds < 0.0:
+            return count
+        count += 1
+    return count + seconds / each
+
+
+def circuits_refuse_at_once(history: History) -> Iterator[Violation]:
+    """
+    Rule 31: who finds all circuits open is told at once, and when to come back.
+
+    At once is when it comes, when a circuit changes, or when a pause moves it on. Who
+    waits is told so only where its deadline comes before any circuit is half-open.
+    """
+    submitted = {line.id: line for line in history.of(Submitted)}
+    changed = -math.inf
+    for line in history.among(Circuit, Paused, Finished):
+        if isinstance(line, Circuit | Paused):
+            changed = line.time
+        elif isinstance(line, Finished) and line.error == "CircuitOpenError":
+            request = submitted.get(line.id)
+            if line.retry_after is None or not 0.0 <= line.retry_after < math.inf:
+                yield Violation(
+                    31, line.time, f"request {line.id}: again in {line.retry_after} s"
+                )
+            if request is None or line.attempts or request.how == "nowait":
+                continue
+            if request.persistent:
+                again = line.time + (line.retry_after or 0.0)
+                wrong = again < request.deadline - ROUNDING
+            else:
+                # Who asks what others ask may have waited for the answer of another.
+                at_once = line.time in (request.time, changed)
+                wrong = not at_once and request.question is None
+            if wrong:
+                what = f"request {line.id} came at {request.time}, {request.deadline=}"
+                yield Violation(31, line.time, what)
+
+
+ROUNDING = 1e-6

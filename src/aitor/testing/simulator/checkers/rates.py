@@ -1,5 +1,5 @@
 """
-Checkers of limits and pauses: every window of a minute, every wait that was asked for.
+Checkers of limits: every window of a minute, and of any other length.
 """
 
 import math
@@ -7,13 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple, TypeAlias
 
-from aitor.outcomes import Outcome
 from aitor.testing.simulator.checkers.base import Violation
 from aitor.testing.simulator.history import (
-    Admitted,
-    Ended,
     History,
-    Paused,
     Settled,
     Taken,
 )
@@ -21,7 +17,6 @@ from aitor.testing.simulator.history import (
 __all__ = (
     "limits_hold_in_every_window",
     "paces_hold_in_every_window",
-    "pauses_hold",
     "reservations_are_settled",
 )
 
@@ -181,25 +176,3 @@ def reservations_are_settled(history: History) -> Iterator[Violation]:
                 yield Violation(22, line.time, f"{line.limit}: less than nothing used")
     for (limit, number), time in open_.items():
         yield Violation(22, time, f"{limit}: {number} was never settled")
-
-
-def pauses_hold(history: History) -> Iterator[Violation]:
-    """Rule 19: nothing leaves before the latest of the waits that were asked for."""
-    until: dict[str, float] = defaultdict(lambda: -math.inf)
-    for line in history.among(Ended, Paused, Admitted):
-        if isinstance(line, Ended):
-            wait = line.retry_after
-            if line.outcome is Outcome.RATE_LIMITED and wait is not None and wait > 0.0:
-                most = history.providers[line.provider].max_retry_after
-                limit = history.limit_of[line.provider]
-                until[limit] = max(until[limit], line.time + min(wait, most))
-        elif isinstance(line, Paused):
-            limit = history.limit_of[line.provider]
-            if line.seconds == line.seconds:  # a number
-                until[limit] = max(until[limit], line.time + line.seconds)
-        elif isinstance(line, Admitted):
-            left = until[history.limit_of[line.provider]] - line.time
-            if left > 0.0:
-                yield Violation(
-                    19, line.time, f"{line.provider} was to pause {left} s longer"
-                )

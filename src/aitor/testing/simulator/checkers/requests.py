@@ -6,22 +6,16 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator
 
-from aitor.broker.policy import POLICIES, Step
-from aitor.laws.breaker import Verdict
 from aitor.outcomes import Outcome
 from aitor.testing.simulator.checkers.base import Violation
 from aitor.testing.simulator.history import (
-    Circuit,
     Closed,
     Closing,
     Ended,
     Final,
     Finished,
     History,
-    Judged,
     Leapt,
-    Paused,
-    Replaced,
     Rest,
     Sent,
     Struck,
@@ -32,7 +26,6 @@ from aitor.testing.simulator.history import (
 
 __all__ = (
     "attempts_are_told",
-    "circuits_refuse_at_once",
     "crashes_stay_alone",
     "deadlines_hold",
     "everything_is_given_back",
@@ -42,9 +35,6 @@ __all__ = (
     "only_known_errors",
     "recovery",
     "refusals_are_at_once",
-    "retries_are_paid",
-    "the_budget_hides_nobody",
-    "tries_are_bounded",
     "waiting_ends",
 )
 
@@ -159,59 +149,6 @@ def nothing_is_held_at_rest(history: History) -> Iterator[Violation]:
             yield Violation(5, line.time, f"this is held for nobody: {held}")
 
 
-def the_budget_hides_nobody(history: History) -> Iterator[Violation]:
-    """
-    Rule 7: nobody fails for the retry budget while who is well was not asked.
-
-    Well is whose circuit is closed and whose last verdict was no failure. Who may have
-    the error of another, with the same question, is left out.
-    """
-    named = {name_of(one): one for one in reversed(history.providers)}
-    may_ask: dict[int, set[str]] = {}
-    wards = _Wards()
-    for line in history.among(Submitted, Replaced, Sent, Circuit, Judged, Finished):
-        if isinstance(line, Submitted) and line.question is None:
-            names = line.sequence if line.only is None else (line.only,)
-            may_ask[line.id] = {named[name] for name in names or named}
-        elif isinstance(line, Replaced):
-            named[name_of(line.provider)] = line.provider
-        elif isinstance(line, Sent):
-            may_ask.get(line.id, set()).discard(line.provider)
-        elif isinstance(line, Circuit | Judged):
-            wards.learn(line)
-        elif isinstance(line, Finished):
-            well = may_ask.pop(line.id, set()) - wards.ill
-            if line.unpaid and line.attempts and well:
-                what = f"request {line.id} failed, and {sorted(well)} were not asked"
-                yield Violation(7, line.time, what)
-
-
-class _Wards:
-    """Who is ill, as far as circuits and verdicts tell."""
-
-    def __init__(self) -> None:
-        self.ill: set[str] = set()
-        self._generations: dict[str, int] = defaultdict(int)
-
-    def learn(self, line: Circuit | Judged) -> None:
-        """Take account of *line*; a verdict from before the last change is none."""
-        if isinstance(line, Circuit):
-            self._generations[line.provider] += 1
-            well: bool | None = None if line.new == "closed" else False
-        elif line.generation == self._generations[line.provider]:
-            well = WELL.get(line.verdict)
-        else:
-            well = None
-        if well:
-            self.ill.discard(line.provider)
-        elif well is not None:
-            self.ill.add(line.provider)
-
-
-WELL = {Verdict.SUCCESS: True, Verdict.FAILURE: False, Verdict.DEAD: False}
-"""What verdicts say about a provider; those that are left out say nothing."""
-
-
 def only_known_errors(history: History) -> Iterator[Violation]:
     """Rule 6: callers get the library's own exceptions only."""
     for line in history.of(Finished):
@@ -289,39 +226,6 @@ def everything_is_given_back(history: History) -> Iterator[Violation]:
         yield Violation(15, math.inf, "the broker never closed")
 
 
-def circuits_refuse_at_once(history: History) -> Iterator[Violation]:
-    """
-    Rule 31: who finds all circuits open is told at once, and when to come back.
-
-    At once is when it comes, when a circuit changes, or when a pause moves it on.
-    """
-    submitted: dict[int, Submitted] = {}
-    changed = -math.inf
-    for line in history.among(Submitted, Circuit, Paused, Finished):
-        if isinstance(line, Submitted):
-            submitted[line.id] = line
-        elif isinstance(line, Circuit | Paused):
-            changed = line.time
-        elif isinstance(line, Finished) and line.error == "CircuitOpenError":
-            request = submitted.get(line.id)
-            if line.retry_after is None or not 0.0 <= line.retry_after < math.inf:
-                yield Violation(
-                    31, line.time, f"request {line.id}: again in {line.retry_after} s"
-                )
-            if request is None or line.attempts or request.how == "nowait":
-                continue
-            if request.patient:
-                yield Violation(31, line.time, f"request {line.id} was patient")
-            elif request.question is not None:
-                continue  # It may have waited for the answer of another.
-            elif line.time not in (request.time, changed):
-                yield Violation(
-                    31,
-                    line.time,
-                    f"request {line.id} waited {line.time - request.time} s",
-                )
-
-
 def recovery(history: History) -> Iterator[Violation]:
     """Rule 32: when all is well again, every provider answers."""
     wanted: set[int] = set()
@@ -336,74 +240,6 @@ def recovery(history: History) -> Iterator[Violation]:
             yield Violation(
                 32, line.time, f"request {line.id} got {line.outcome} ({line.error})"
             )
-
-
-def tries_are_bounded(history: History) -> Iterator[Violation]:
-    """
-    Rules 33 and 34: nobody is asked too often, and nothing hopeless is repeated.
-
-    `max_retries` of the provider bounds a request's tries there, but for those that
-    wait as often as a server asks. A parameter that is left out is no retry.
-    """
-    patient: set[int] = set()
-    failed: dict[tuple[int, str], int] = defaultdict(int)
-    hopeless: set[tuple[int, str]] = set()
-    for line in history.among(Submitted, Sent, Ended):
-        if isinstance(line, Submitted) and line.patient:
-            patient.add(line.id)
-        elif isinstance(line, Sent):
-            key = (line.id, line.provider)
-            if key in hopeless:
-                yield Violation(34, line.time, f"{key} was hopeless, and sent again")
-            if failed[key] > history.providers[line.provider].max_retries:
-                yield Violation(33, line.time, f"{key} was tried too often")
-        elif isinstance(line, Ended):
-            key = (line.id, line.provider)
-            if _to_be_retried(line):
-                limited = line.outcome is Outcome.RATE_LIMITED
-                failed[key] += not (limited and line.id in patient)
-            elif POLICIES[line.outcome].step is not Step.AGAIN:
-                hopeless.add(key)
-
-
-def retries_are_paid(history: History) -> Iterator[Violation]:
-    """
-    Rule 33: all requests together retry no more than the retry budget allows.
-
-    What a server asked to wait for is not paid, nor is moving on to another provider.
-    """
-    owing: set[tuple[int, str]] = set()
-    paid, balance = 0, INITIAL
-    since: float | None = None
-    for line in history.among(Submitted, Sent, Ended):
-        if isinstance(line, Submitted):
-            since = line.time if since is None else since
-            balance += history.retry_ratio
-        elif isinstance(line, Sent) and (line.id, line.provider) in owing:
-            owing.discard((line.id, line.provider))
-            paid += 1
-            allowed = balance + (line.time - (since or 0.0)) * PER_SECOND
-            if paid > allowed + ROUNDING:
-                what = f"{paid} retries of {allowed:.1f} allowed"
-                yield Violation(33, line.time, what)
-        elif (
-            isinstance(line, Ended)
-            and _to_be_retried(line)
-            and line.outcome is not Outcome.RATE_LIMITED
-        ):
-            owing.add((line.id, line.provider))
-
-
-INITIAL, PER_SECOND = 10.0, 0.5
-"""What the retry budget begins with, and what time adds to it."""
-
-ROUNDING = 1e-6
-
-
-def _to_be_retried(line: Ended) -> bool:
-    # What looks cancelled to the provider may have been ended by a time limit.
-    retry = POLICIES[line.outcome].step is Step.RETRY
-    return retry or line.outcome is Outcome.CANCELLED
 
 
 def attempts_are_told(history: History) -> Iterator[Violation]:
