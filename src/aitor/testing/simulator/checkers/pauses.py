@@ -25,9 +25,9 @@ class _Pauses:
     """
     What a provider's rejections ask for, and whether they mean everybody.
 
-    As soon as as many calls are answered as rejected, at least two, of those that were
-    sent after the first one that the last pause is for, the pause is void, and what
-    is rejected then has to wait by itself.
+    As soon as half as many calls are answered as rejected, at least two, of those that
+    were sent after the first one that the last pause is for, the pause is void, and
+    what is rejected then has to wait by itself.
     """
 
     def __init__(self) -> None:
@@ -61,10 +61,10 @@ class _Pauses:
 
     @property
     def _void(self) -> bool:
-        return self._answered >= max(FEW, self._rejected)
+        return self._answered >= max(FEW, LEAST * self._rejected)
 
 
-FEW, MANY = 2, 64
+FEW, LEAST, MANY = 2, 0.5, 64
 
 
 def pauses_hold(history: History) -> Iterator[Violation]:
