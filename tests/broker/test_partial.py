@@ -229,7 +229,7 @@ async def test_without_time_or_by_its_own_wish_it_fails_at_once_with_the_number(
 
 
 async def test_who_waits_when_a_circuit_opens_stays_if_there_is_time() -> None:
-    script = [Slow(1.0, ServerError("no")), "ok"]
+    script: list[Step] = [Slow(1.0, ServerError("no")), "ok"]
     provider = ScriptedProvider(
         script, workers=1, max_retries=0, breaker=opens_after(1, 10.0)
     )
@@ -261,7 +261,7 @@ async def test_for_want_of_retry_budget_a_request_with_time_left_waits() -> None
 
 async def test_a_wait_of_our_own_is_cut_where_it_would_miss_the_deadline() -> None:
     def slow() -> Broker:
-        script = [ServerError("no"), "ok"]
+        script: list[Step] = [ServerError("no"), "ok"]
         return Broker([ScriptedProvider(script, retry_delay=9.0)], seed=3)
 
     assert (await slow().submit("x", timeout=1.0)).text == "ok"

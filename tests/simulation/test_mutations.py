@@ -28,7 +28,13 @@ SCRIPT = Script(
     seed=3,
     providers={
         "a": {"latency": 0.3, "limits": "a", "workers": 2, "queue_size": 3},
-        "b": {"latency": 0.3, "limits": "b", "workers": 2, "queue_size": 3},
+        "b": {
+            "latency": 0.3,
+            "limits": "b",
+            "workers": 2,
+            "queue_size": 3,
+            "breaker": {"failures": 3, "failing_seconds": 0.5},
+        },
     },
     limits={"a": {"requests_per_minute": 120}, "b": {}},
     plans=tuple(
@@ -146,9 +152,6 @@ MUTATIONS: dict[Mutation, set[int]] = {
 }
 
 
-NEED_AN_OUTAGE = {retries_are_free, circuits_let_probes_through_at_once}
-
-
 @pytest.mark.parametrize("script", [SCRIPT, OUTAGE], ids=["script", "outage"])
 def test_a_broker_that_is_whole_breaks_nothing(script: Script) -> None:
     assert not check(run(script))
@@ -159,7 +162,7 @@ def test_a_broken_guard_is_noticed(
     mutate: Mutation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mutate(monkeypatch)
-    script = OUTAGE if mutate in NEED_AN_OUTAGE else SCRIPT
+    script = OUTAGE if mutate is retries_are_free else SCRIPT
     broken = {violation.rule for violation in check(run(script))}
     assert MUTATIONS[mutate] <= broken
 
