@@ -16,7 +16,7 @@ from aitor.broker.envelope import Call, Envelope
 from aitor.broker.exchange import exchange
 from aitor.broker.refusals import cannot_start, nobody
 from aitor.broker.route import Candidate, Route
-from aitor.errors import BrokerClosedError, LLMError
+from aitor.errors import BrokerClosedError, DeadlineExceededError, LLMError
 from aitor.events import RequestEnded
 from aitor.laws.budget import RetryBudget
 from aitor.messages import Answer, Reply
@@ -184,7 +184,13 @@ class Delivery:
                 route.reconsider()
             elif last is None or self._may_try(candidate, route, now):
                 call = Call(candidate, envelope, route)
-                candidate.actor.enter(call, now, wait_for_room=True)
+                try:
+                    candidate.actor.enter(call, now, wait_for_room=True)
+                except DeadlineExceededError:
+                    if last is None or candidate.paused:
+                        raise
+                    last.cut_short = True
+                    return None
                 return call
         if last is not None and route.is_unpaid:
             last.add_note("the retry budget allowed no further try")

@@ -284,13 +284,14 @@ class Route:
         candidate.failures += 1
         limited = isinstance(error, RateLimitError)
         persistent = self.envelope.persistent
+        most = settings.max_retries
         # With time left, a server may ask to wait as often as it likes.
-        if not (limited and persistent):
+        endless = most is None or self.envelope.deadline == math.inf
+        if not (limited and persistent and endless):
             candidate.retries += 1
         rate = candidate.actor.failure_rate
         if candidate.failures == 1:
             candidate.seen = rate.answered, rate.failed
-        most = settings.max_retries
         if most is None and persistent:
             given_up = rate.is_its_own_fault(candidate.retries, *candidate.seen)
         else:
