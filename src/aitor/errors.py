@@ -36,6 +36,7 @@ __all__ = (
     "MalformedAnswerError",
     "ModelNotFoundError",
     "ModelRetiredError",
+    "OutOfDescriptorsError",
     "OverloadedError",
     "PausedError",
     "ProviderCrashError",
@@ -289,6 +290,15 @@ class CircuitOpenError(RefusedError):
 
 class PausedError(RefusedError):
     """The provider pauses for everybody, and another one can start sooner."""
+
+
+class OutOfDescriptorsError(RefusedError):
+    """
+    The system allows this process no more open files and sockets; see `ulimit -n`.
+
+    That is no fault of the provider's: its circuit stays closed, and the request
+    waits for a connection as long as its deadline allows.
+    """
 
 
 class DeadlineExceededError(RefusedError, TimeoutError):

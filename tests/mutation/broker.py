@@ -136,7 +136,7 @@ BROKER = (
     Mutation(
         "foreign-refusal-taken-for-ours",
         "broker/exchange.py",
-        "if caught.outcome not in OURS:",
+        "if caught.outcome not in OURS or isinstance(caught, OutOfDescriptorsError):",
         "if True:",
         "What another broker refuses is an answer that failed.",
         FOUND,

@@ -15,26 +15,28 @@ def wrong(**settings: object) -> str:
 
 
 @pytest.mark.parametrize(
-    "url",
+    ("url", "shown"),
     [
-        "http://",
-        "http:///v1",
-        "http://127.0.0.1:99999/v1",
-        "http://127.0.0.1:one/v1",
-        "http://[::1",
-        "http://a..b/v1",
-        "http://a|b/v1",
-        "http://x.test/modèle/v1",
+        ("http://", "http://"),
+        ("http:///v1", "http:///v1"),
+        ("http://127.0.0.1:99999/v1", "http://127.0.0.1:99999/v1"),
+        ("http://127.0.0.1:one/v1", "http://127.0.0.1:one/v1"),
+        ("http://127.0.0.1:0/v1", "http://127.0.0.1:0/v1"),
+        ("http://[::1", "…"),
+        ("http://a..b/v1", "http://a..b/v1"),
+        ("http://a|b/v1", "http://a|b/v1"),
+        ("http://x.test/modèle/v1", "http://x.test/…/v1"),
     ],
 )
-def test_an_address_that_cannot_be_asked(url: str) -> None:
-    assert wrong(base_url=url) == f"'base_url' = {url!r}: is no URL that can be asked"
+def test_an_address_that_cannot_be_asked(url: str, shown: str) -> None:
+    told = wrong(base_url=url)
+    assert told == f"'base_url' = {shown!r}: is no URL that can be asked"
 
 
 @pytest.mark.parametrize("url", ["http://h/v1 ", " http://h", "http://h/v1\n", "h\t"])
 def test_an_address_with_something_that_cannot_be_seen(url: str) -> None:
     told = wrong(base_url=url)
-    assert told.startswith(f"'base_url' = {url!r}: has a space")
+    assert ": has a space" in told
     assert "look at its ends" in told
 
 

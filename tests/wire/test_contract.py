@@ -1,7 +1,9 @@
 """What every wire promises about answers, failures and kept connections."""
 
+import socket
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -65,11 +67,22 @@ async def test_every_status_is_an_answer_and_none_is_tried_again(
         ([CHUNKED, b"5\r\nhello\r\n", b"3\r\n, w\r\n0\r\n\r\n"], b"hello, w"),
         ([b"HTTP/1.1 200 OK\r\n\r\nuntil", b" the end", Then.CLOSE], b"until the end"),
         ([b"HTTP/1.1 204 No Content\r\n\r\n"], b""),
+        ([answer(b"yes", headers=["content-length: 3"])], b"yes"),
+        ([answer(b"yes").replace(b": 3", b": 3, 3")], b"yes"),
         ([answer(b"")], b""),
         ([b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", answer(b"yes")], b"yes"),
         ([answer(b"x" * 1_000_000)], b"x" * 1_000_000),
     ],
-    ids=["chunked", "until the close", "no content", "empty", "hints", "large"],
+    ids=[
+        "chunked",
+        "until the close",
+        "no content",
+        "length twice",
+        "length told as a list",
+        "empty",
+        "hints",
+        "large",
+    ],
 )
 async def test_a_body_ends_as_http_allows(
     kind: str, script: Sequence[Step], body: bytes
@@ -231,7 +244,7 @@ async def test_a_certificate_for_another_host(kind: str, tmp_path: Path) -> None
 # Kept connections.
 
 
-@every_wire
+@our_wires
 async def test_connections_are_used_again(kind: str) -> None:
     """Ten calls one after the other need one connection."""
     server = Server([WHOLE_CHUNKED], [answer()])
@@ -293,7 +306,7 @@ async def test_a_connection_closed_while_idle_is_replaced(
     assert (server.connections, len(server.requests)) == (2, 2)
 
 
-@every_wire
+@our_wires
 @pytest.mark.parametrize(
     ("script", "unused"),
     [
@@ -353,3 +366,141 @@ async def test_a_request_lost_late_may_have_been_read(
         error = await failure_of(wire)
     assert isinstance(error, ConnectionFailedError)
     assert not error.unused
+
+
+@our_wires
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+        b"HTTP/1.1 304 Not Modified\r\n\r\n",
+        b"HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n",
+        b"HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\n",
+        answer(b""),
+        CHUNKED + b"0\r\n\r\n",
+        b"HTTP/1.1 102 Processing\r\n\r\n" + answer(b""),
+        answer(b"", "429 Slow"),
+    ],
+    ids=["204", "304", "304 with a length", "205", "empty", "no chunk", "102", "429"],
+)
+async def test_after_an_answer_without_a_body_the_connection_is_as_good(
+    kind: str, first: bytes
+) -> None:
+    """
+    The kind: an answer that ends with its head.
+
+    The next call has its connection, and a loss there is known to be unread.
+    """
+    server = Server([first], [answer(b"two")], [first], [Then.RESET])
+    async with pair(kind, server) as wire:
+        assert (await ask(wire))[2] == b""
+        assert (await ask(wire))[2] == b"two"
+        await ask(wire)
+        error = await failure_of(wire)
+    assert isinstance(error, ConnectionFailedError)
+    assert error.unused
+    assert server.connections == 1
+
+
+@every_wire
+async def test_two_lengths_that_differ_are_no_answer(kind: str) -> None:
+    """Whichever was taken, somebody between here and there took the other."""
+    server = Server([answer(b"yes", headers=["Content-Length: 2"]), Then.CLOSE])
+    async with pair(kind, server) as wire:
+        assert (await failure_of(wire)).message == Fault.PROTOCOL.value
+
+
+# What a wrong scheme or port looks like.
+
+
+@every_wire
+@pytest.mark.parametrize(
+    "script",
+    [
+        [Then.CLOSE],
+        [Then.RESET],
+        [b"\x15\x03\x01\x00\x02\x02\x46", Then.CLOSE],
+        [b"\x15\x03\x03\x00\x02\x02\x0a", Then.RESET],
+        [b"220 mail.example ESMTP\r\n", Then.CLOSE],
+    ],
+    ids=["closed", "reset", "alert of TLS", "newer alert", "a mail server"],
+)
+async def test_who_has_never_had_an_answer_is_told_to_look_at_the_scheme(
+    kind: str, script: Sequence[Step]
+) -> None:
+    """
+    The kind: HTTP spoken to what speaks something else.
+
+    Where answers came before it is a loss like any other.
+    """
+    hint = "look at scheme and port of 'base_url'"
+    async with pair(kind, Server(script)) as wire:
+        assert hint in (await failure_of(wire)).message
+    server = Server([answer(headers=["Connection: close"]), Then.CLOSE], [Then.CLOSE])
+    async with pair(kind, server) as wire:
+        await ask(wire)
+        assert hint not in (await failure_of(wire)).message
+
+
+@every_wire
+async def test_http_to_a_port_of_tls(kind: str, tmp_path: Path) -> None:
+    """A real one, by OpenSSL."""
+    server = Server(tls=server_context(tmp_path))
+    async with pair(kind, server) as wire:
+        message = (await failure_of(wire)).message
+    assert "look at scheme and port of 'base_url'" in message
+
+
+# One URL, one meaning.
+
+
+@our_wires
+@pytest.mark.parametrize(
+    ("host", "asked"),
+    [
+        ("stra\N{LATIN SMALL LETTER SHARP S}e.example", "xn--strae-oqa.example"),
+        (
+            "B\N{LATIN CAPITAL LETTER U WITH DIAERESIS}CHER.example",
+            "xn--bcher-kva.example",
+        ),
+        ("\N{FULLWIDTH LATIN SMALL LETTER A}b.example", "ab.example"),
+        ("a\N{IDEOGRAPHIC FULL STOP}example", "a.example"),
+        ("UPPER.example", "upper.example"),
+        ("xn--strae-oqa.example", "xn--strae-oqa.example"),
+    ],
+)
+async def test_a_name_in_other_letters_is_one_host(
+    kind: str, host: str, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The kind: a URL that two transports read as two.
+
+    By the rules of browsers (UTS 46): capital, wide and Eastern letters and dots too.
+    """
+    seen = []
+    async with serve(Server()) as server:
+
+        async def look_up(name: Any, *_: object, **__: object) -> list[object]:
+            seen.append(name.decode() if isinstance(name, bytes) else name)
+            address = ("127.0.0.1", server.port)
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address)]
+
+        monkeypatch.setattr(anyio, "getaddrinfo", look_up)
+        async with connect(kind, f"http://{host}") as wire:
+            assert (await ask(wire))[0] == 200
+    assert seen == [asked]
+    assert f"\r\nhost: {asked}\r\n".encode() in server.requests[0].lower()
+
+
+@our_wires
+@pytest.mark.parametrize(
+    "host", ["127.1", "2130706433", "0x7f000001", "0177.0.0.1", "[::ffff:127.0.0.1]"]
+)
+async def test_an_address_in_odd_figures_is_one_host(kind: str, host: str) -> None:
+    """As the system reads it, and directly."""
+    with anyio.fail_after(10):
+        async with (
+            serve(Server()) as server,
+            connect(kind, f"http://{host}:{server.port}") as wire,
+        ):
+            assert (await ask(wire))[0] == 200

@@ -3,7 +3,7 @@
 import pytest
 
 from aitor.errors import ConnectionFailedError
-from aitor.wire.failures import Call, Fault, KeptConnections, explain
+from aitor.wire.failures import Call, Fault, Heard, KeptConnections, explain
 
 pytestmark = pytest.mark.anyio
 
@@ -26,7 +26,9 @@ def test_a_pool_that_keeps_none_never_has_one() -> None:
 
 async def test_an_unknown_exception_is_told_by_its_type_alone() -> None:
     """Its text may hold anything."""
-    error = explain(ZeroDivisionError("sk-secret"), Call(kept=False, started=0.0))
+    error = explain(
+        ZeroDivisionError("sk-secret"), Call(kept=False, started=0.0, heard=Heard())
+    )
     assert isinstance(error, ConnectionFailedError)
     assert error.message == "the call failed: ZeroDivisionError"
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import anyio
 import pytest
 from tests.wire.server import CHUNKED, HEAD, Server, Then, answer
-from tests.wire.wires import ask, connect, every_wire, failure_of, our_wires, pair
+from tests.wire.wires import OURS, ask, connect, every_wire, failure_of, our_wires, pair
 
 from aitor.wire import Wire
 
@@ -67,7 +67,7 @@ async def test_a_cancelled_call_closes_its_connection(
     kind: str, moment: str, anyio_backend: str
 ) -> None:
     """The scope around it is cancelled, and the server sees the client leave."""
-    if moment == "while connecting" and kind != "sockets" and anyio_backend == "trio":
+    if moment == "while connecting" and kind not in OURS and anyio_backend == "trio":
         pytest.skip("httpcore2 leaves this socket to the garbage collector")
     server = MOMENTS[moment]()
     scheme = "https" if server.deaf else "http"

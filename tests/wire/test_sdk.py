@@ -4,11 +4,12 @@ import json
 from typing import Any
 
 import anthropic
+import anyio
 import httpx
 import openai
 import pytest
 from tests.wire.server import Server, Then, answer, serve
-from tests.wire.wires import CANARY, ask
+from tests.wire.wires import CANARY, ask, failure_of, pair
 
 from aitor.errors import (
     AttemptTimeoutError,
@@ -79,19 +80,69 @@ async def test_middleware_of_the_client_is_used() -> None:
     assert (status, body, len(seen)) == (400, b"no", 1)
 
 
-async def test_a_refusal_keeps_its_connection() -> None:
+@pytest.mark.parametrize("body", [b"", b"no"])
+async def test_a_refusal_keeps_its_connection(body: bytes) -> None:
     """The SDK has read it whole, so the next call may find that connection lost."""
-    server = Server([answer(b"no", "400 Bad Request")], [Then.RESET])
+    server = Server([answer(body, "400 Bad Request")], [Then.RESET])
+    async with pair("sdk", server) as wire:
+        assert (await ask(wire))[0] == 400
+        error = await failure_of(wire)
+    assert isinstance(error, ConnectionFailedError)
+    assert error.unused
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("client", [openai.AsyncOpenAI, anthropic.AsyncAnthropic])
+async def test_each_call_of_somebodys_own_client_has_its_own_connection(
+    client: type[openai.AsyncOpenAI | anthropic.AsyncAnthropic],
+) -> None:
+    """
+    The kind: a pool that cannot be asked whether a connection is clean.
+
+    So the connection is not used again, after refusals and hints neither.
+    """
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
+    surplus = answer(b"stolen")
+    server = Server(
+        [answer() + surplus],
+        [answer(b"no", "400 Bad Request") + surplus],
+        [hints + answer() + surplus],
+        [answer(b"mine")],
+    )
+    async with serve(server), client(api_key=CANARY, base_url=server.url) as sdk:
+        wire = SDKWire(sdk)
+        for _ in range(3):
+            await ask(wire)
+        assert (await ask(wire))[2] == b"mine"
+    assert server.connections == 4
+
+
+async def test_a_client_serves_one_event_loop_at_a_time(anyio_backend: str) -> None:
+    """
+    The kind: what belongs to one loop and is used by two at once.
+
+    Its pool would wake callers of one loop from the other's thread.
+    """
+    asked = anyio.Event()
+    server = Server([asked, answer()], [answer()])
     async with (
         serve(server),
         openai.AsyncOpenAI(api_key=CANARY, base_url=server.url) as client,
     ):
         wire = SDKWire(client)
-        assert (await ask(wire))[0] == 400
-        with pytest.raises(ConnectionFailedError) as caught:
-            await ask(wire)
-    assert caught.value.unused
-    assert server.connections == 1
+
+        def elsewhere() -> None:
+            anyio.run(ask, wire, backend=anyio_backend)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask, wire)
+            await server.requests_reach(1)
+            with pytest.raises(ConfigurationError, match="another event loop"):
+                await anyio.to_thread.run_sync(elsewhere)
+            asked.set()
+        # One after the other they may.
+        await anyio.to_thread.run_sync(elsewhere)
+    assert len(server.requests) == 2
 
 
 async def test_a_refusal_can_be_left_unread() -> None:

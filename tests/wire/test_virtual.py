@@ -12,10 +12,7 @@ from contextlib import asynccontextmanager
 from math import inf
 from typing import Any
 
-import anthropic
 import anyio
-import httpx2
-import openai
 import pytest
 
 from aitor import Broker
@@ -29,7 +26,7 @@ from aitor.errors import (
 from aitor.messages import Reply
 from aitor.outcomes import Outcome
 from aitor.providers import AnthropicProvider, OpenAIProvider
-from aitor.providers.base import Provider
+from aitor.providers.http import HTTPProvider
 from aitor.testing.http import Connection, chunk
 from aitor.testing.network import Network
 from aitor.testing.streams import Stream, send_in_pieces
@@ -131,28 +128,22 @@ class Server:
 # Whom it says it to.
 
 
-@asynccontextmanager
-async def provider(kind: str, **settings: Any) -> AsyncIterator[Provider]:
+def provider(kind: str, **settings: Any) -> HTTPProvider:
     """Make a provider that sends by httpx2, or by an SDK on top of it."""
-    url = "http://api.test"
-    if kind == "httpx2":
-        yield OpenAIProvider(
-            model="m", api_key="k", base_url=url, transport="httpx2", **settings
-        )
-        return
-    connect = settings.pop("connect_timeout", 10.0)
-    http_client = httpx2.AsyncClient(
-        timeout=httpx2.Timeout(None, connect=connect),
-        limits=httpx2.Limits(keepalive_expiry=60.0),
-    )
-    make: Any = openai.AsyncOpenAI if kind == "openai" else anthropic.AsyncAnthropic
-    async with make(api_key="k", base_url=url, http_client=http_client) as client:
+    make = AnthropicProvider if kind == "anthropic" else OpenAIProvider
+    settings["transport"] = "httpx2" if kind == "httpx2" else "sdk"
+    settings.setdefault("base_url", "http://api.test")
+    one = make(model="m", api_key="k", **settings)
+    make_client = one.sdk_client
+
+    def without_a_thread(**options: Any) -> Any:
+        client = make_client(**options)
         # It would ask a thread for it, once, and virtual time waits for none.
         client._platform = "Linux"
-        if kind == "openai":
-            yield OpenAIProvider(client=client, model="m", **settings)
-        else:
-            yield AnthropicProvider(client=client, model="m", **settings)
+        return client
+
+    one.sdk_client = without_a_thread  # type: ignore[method-assign]
+    return one
 
 
 class Client:
@@ -200,10 +191,8 @@ async def client(
     async with Network() as network:
         network.listen("api.test", 80, server.serve, connect_seconds=connect)
         with network.installed():
-            async with (
-                provider(kind, **settings) as one,
-                Broker({"one": one}, seed=1) as broker,
-            ):
+            one = provider(kind, **settings)
+            async with Broker({"one": one}, seed=1) as broker:
                 made = Client(broker, network, server)
                 yield made
                 if not connect:
@@ -555,23 +544,8 @@ async def test_a_broker_moves_on_when_one_says_nothing() -> None:
         network.listen("api.test", 80, silent.serve)
         network.listen("other.test", 80, well.serve)
         with network.installed():
-            one = OpenAIProvider(
-                model="m",
-                api_key="k",
-                base_url="http://api.test",
-                transport="httpx2",
-                first_token_timeout=5.0,
-            )
-            other = AnthropicProvider(
-                model="m",
-                api_key="k",
-                base_url="http://other.test",
-                transport="sdk",
-            )
-            # The first call asks a thread, which virtual time does not wait for.
-            client = other.sdk_client(**other._sdk_options())
-            client._platform = "Linux"
-            other.sdk_client = lambda **_: client  # type: ignore[method-assign]
+            one = provider("httpx2", first_token_timeout=5.0)
+            other = provider("anthropic", base_url="http://other.test")
             async with Broker({"one": one, "other": other}) as broker:
                 begin = anyio.current_time()
                 reply = await broker.submit("Hello")

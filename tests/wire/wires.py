@@ -14,7 +14,8 @@ from tests.wire.server import Server, serve
 
 from aitor.errors import LLMError
 from aitor.wire import Wire, WireSettings, open_wire
-from aitor.wire.sdk import SDKWire
+from aitor.wire.address import Address
+from aitor.wire.sdk import OwnSDKWire, SDKWire
 
 __all__ = (
     "CANARY",
@@ -24,15 +25,21 @@ __all__ = (
     "connect",
     "every_wire",
     "failure_of",
+    "open_own",
     "our_wires",
     "pair",
 )
 
-OURS = ("sockets", "httpx2")
-"""Wires with a pool of their own."""
+OURS = ("sockets", "httpx2", "sdk")
+"""Wires with a pool of our making; the last under a client of OpenAI's."""
 
 WIRES = (*OURS, "openai", "anthropic")
-"""All of them; the SDKs come with their usual two retries, to be declined."""
+"""
+All of them.
+
+The last two are clients as their owners make them, with their usual two retries, to be
+declined, and a pool that cannot be asked anything: each call has its own connection.
+"""
 
 every_wire = pytest.mark.parametrize("kind", WIRES)
 our_wires = pytest.mark.parametrize("kind", OURS)
@@ -43,12 +50,31 @@ CANARY = "sk-canary-7e57"
 Answer = tuple[int, Mapping[str, str], bytes]
 
 
+def open_own(kind: str, settings: WireSettings) -> Wire:
+    """Open a pool of our making."""
+    if kind != "sdk":
+        return open_wire(kind, settings)
+
+    def client_with(http_client: httpx2.AsyncClient) -> openai.AsyncOpenAI:
+        client = openai.AsyncOpenAI(
+            api_key=CANARY,
+            base_url=Address.of(settings.base_url).url,
+            default_headers=settings.headers,
+            http_client=http_client,
+        )
+        # It would ask a thread for it, once.
+        client._platform = "Linux"
+        return client
+
+    return OwnSDKWire(client_with, settings)
+
+
 @asynccontextmanager
 async def connect(kind: str, url: str, **settings: Any) -> AsyncIterator[Wire]:
     """Open a wire of *kind* to *url*, and close it at the end."""
     if kind in (*OURS, "auto"):
         headers = {"authorization": f"Bearer {CANARY}"}
-        wire = open_wire(kind, WireSettings(url + "/v1", headers, **settings))
+        wire = open_own(kind, WireSettings(url + "/v1", headers, **settings))
         try:
             yield wire
         finally:

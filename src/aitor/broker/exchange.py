@@ -19,6 +19,7 @@ from aitor.errors import (
     ConnectionFailedError,
     DeadlineExceededError,
     LLMError,
+    OutOfDescriptorsError,
     ServerError,
 )
 from aitor.messages import Answer
@@ -99,7 +100,8 @@ def _checked(answer: Answer) -> Answer:
 def _error_of(call: Call, caught: BaseException) -> LLMError | None:
     """Return what *caught* means, whatever it is; None that the caller has left."""
     if isinstance(caught, LLMError):
-        if caught.outcome not in OURS:
+        # A want of descriptors is this process's own, and nobody else's.
+        if caught.outcome not in OURS or isinstance(caught, OutOfDescriptorsError):
             return caught
         # Of another broker, behind the provider; here it was asked and did not answer.
         return ServerError(

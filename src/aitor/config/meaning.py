@@ -14,6 +14,7 @@ from aitor.broker.limit import Limit
 from aitor.config.configuration import Configuration, ConfiguredProvider
 from aitor.providers.base import Provider
 from aitor.providers.settings import LimitSettings, ProviderSettings
+from aitor.wire.address import shown_url
 
 __all__ = ("describe", "doubts")
 
@@ -64,7 +65,7 @@ def _provider(
     return {
         "kind": configured.kind,
         "model": settings.model,
-        "base_url": getattr(settings, "base_url", None),
+        "base_url": (url := getattr(settings, "base_url", None)) and shown_url(url),
         "key": configured.key_origin,
         "shares": settings.limits,
         "paces": {} if settings.limits else _paces(name, settings),

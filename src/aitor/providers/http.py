@@ -12,7 +12,7 @@ import abc
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any, ClassVar
@@ -31,7 +31,8 @@ from aitor.providers.pools import Pools
 from aitor.providers.readers import EventsReader, Reader, WholeReader
 from aitor.providers.rules import Rule, rule_of, rules_of
 from aitor.providers.settings import HTTPSettings, load, sendable_headers
-from aitor.wire import Proxy, Response, Wire, WireSettings, find_proxy, open_wire
+from aitor.wire import Response, Wire, WireSettings, find_proxy, open_wire
+from aitor.wire.address import Address
 
 __all__ = ("HTTPProvider",)
 
@@ -224,10 +225,9 @@ class HTTPProvider(Provider):
         settings = self.settings
         if self._wire is not None:
             return self._wire
-        if settings.transport == "sdk":
-            proxy = find_proxy("sdk", settings.base_url or "")
-            return _OwnClient(self.sdk_client(**self._sdk_options(proxy)), proxy)
         try:
+            if settings.transport == "sdk":
+                return self._own_sdk()
             return open_wire(settings.transport, self._wire_settings())
         except ConfigurationError as error:
             problem = error.message
@@ -248,27 +248,21 @@ class HTTPProvider(Provider):
     def _connections(self) -> int:
         return self.settings.connection_pool_maxsize or self.settings.workers
 
-    def _sdk_options(self, proxy: Proxy | None = None) -> dict[str, Any]:
+    def _own_sdk(self) -> Wire:
         # Imported here: an SDK and its HTTP client cost a second and more.
-        import httpx2
+        from aitor.wire.sdk import OwnSDKWire
 
-        settings = self.settings
-        idle = settings.connection_pool_size or self._connections()
-        return {
-            "base_url": settings.base_url,
-            "default_headers": dict(settings.headers),
-            "max_retries": 0,
-            "http_client": httpx2.AsyncClient(
-                timeout=httpx2.Timeout(None, connect=settings.connect_timeout),
-                transport=httpx2.AsyncHTTPTransport(
-                    limits=httpx2.Limits(
-                        max_connections=self._connections(),
-                        max_keepalive_connections=idle if settings.keep_alive else 0,
-                    ),
-                    proxy=None if proxy is None else proxy.url,
-                ),
-            ),
-        }
+        settings = self._wire_settings()
+        proxy = find_proxy("sdk", settings.base_url)
+        return OwnSDKWire(self._sdk_client_with, settings, proxy)
+
+    def _sdk_client_with(self, http_client: Any) -> Any:
+        return self.sdk_client(
+            base_url=Address.of(self.settings.base_url or "").url,
+            default_headers=dict(self.settings.headers),
+            max_retries=0,
+            http_client=http_client,
+        )
 
     # Settings.
 
@@ -321,29 +315,11 @@ class HTTPProvider(Provider):
             self.on_drop(ParameterDropped(self.name or self.kind, model, parameter))
 
 
-class _OwnClient:
-    """A wire over an SDK client that is ours to close."""
-
-    stale = False
-
-    def __init__(self, client: Any, proxy: Proxy | None) -> None:
-        self._client = client
-        self._wire = _wire_of(client, proxy)
-
-    def post(
-        self, path: str, body: bytes, headers: Mapping[str, str] | None = None
-    ) -> AbstractAsyncContextManager[Response]:
-        return self._wire.post(path, body, headers)
-
-    async def aclose(self) -> None:
-        await self._client.close()
-
-
-def _wire_of(client: Any, proxy: Proxy | None = None) -> Wire:
+def _wire_of(client: Any) -> Wire:
     # Imported here: it brings httpx2, which the default transport does without.
     from aitor.wire.sdk import SDKWire
 
-    return SDKWire(client, proxy)
+    return SDKWire(client)
 
 
 async def _read(body: AsyncIterator[bytes], reader: Reader, progress: Progress) -> None:

@@ -2,11 +2,14 @@
 The connection pools of a provider: one for each run of an event loop.
 
 Connections cannot be used in another loop than the one that made them, and a program
-may start several, one after the other. So a pool is opened inside the loop where it is
-first needed, and found again by that loop.
+may start several, one after the other or in several threads at once. So a pool is
+opened inside the loop where it is first needed, and found again by that loop alone.
+With the loop it ends, whoever opened what: nobody need close a broker that was never
+opened.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 
 import anyio
 from anyio.lowlevel import RunVar
@@ -40,11 +43,29 @@ class Line:
 class _Lines:
     """The pools of one run of an event loop."""
 
-    __slots__ = ("current", "retired")
+    __slots__ = ("_end", "current", "retired")
 
     def __init__(self) -> None:
         self.current: Line | None = None
         self.retired: list[Line] = []
+        self._end = self._close_at_the_end()
+        # It runs to its `yield` and awaits nothing there. From now on the loop knows
+        # it, and will close it, as it closes every generator, when it ends itself.
+        with suppress(StopIteration):
+            anext(self._end).__await__().send(None)
+
+    def retire(self) -> None:
+        """Let the next call open a new pool."""
+        if self.current is not None:
+            self.retired.append(self.current)
+            self.current = None
+
+    async def _close_at_the_end(self) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            self.retire()
+            await _close(self.retired[:], self.retired)
 
 
 class Pools:
@@ -80,10 +101,7 @@ class Pools:
 
     def retire(self) -> None:
         """Let the next call open a new pool; those on the old one keep it."""
-        lines = self._lines()
-        if lines.current is not None:
-            lines.retired.append(lines.current)
-            lines.current = None
+        self._lines().retire()
 
     async def aclose(self) -> None:
         """Close every pool of this loop; closing twice does nothing."""

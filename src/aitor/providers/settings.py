@@ -10,7 +10,7 @@ and for an unknown key the nearest known one.
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 from pydantic import (
@@ -27,7 +27,7 @@ from pydantic import (
 )
 
 from aitor.errors import ConfigurationError
-from aitor.wire.address import FRAMING, NAME, Address
+from aitor.wire.address import FRAMING, NAME, Address, shown_url
 
 __all__ = (
     "OUTPUT_LIMITS",
@@ -289,6 +289,11 @@ class HTTPSettings(ProviderSettings):
         both = {**self.parameters, **{k: v for k, v in named.items() if v is not None}}
         return {name: value for name, value in both.items() if value is not None}
 
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        # Its path may have a key in it.
+        for name, value in super().__repr_args__():
+            yield name, shown_url(value) if name == "base_url" and value else value
+
     def __getstate__(self) -> NoReturn:
         # A pickle would hold the key in plain text.
         raise TypeError("settings with a key cannot be pickled: pickle where they are")
@@ -430,7 +435,11 @@ def _explain(model: type[Settings], problem: Any) -> str:
     # An address may have a password in it.
     if SECRETS.intersection(problem["loc"]) or "@" in str(problem["input"]):
         return f"'{path}': {message}"
-    return f"'{path}' = {problem['input']!r}: {message}"
+    told = problem["input"]
+    # Or a key in its path.
+    if path.endswith("base_url") and type(told) is str:
+        told = shown_url(told)
+    return f"'{path}' = {told!r}: {message}"
 
 
 def _keys(model: type[Settings], path: tuple[Any, ...]) -> list[str]:

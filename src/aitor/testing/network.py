@@ -39,6 +39,7 @@ from httpcore2._backends.auto import AutoBackend
 
 from aitor.testing.http import ClientGoneError
 from aitor.testing.streams import Stream, connected
+from aitor.wire.transport import Sockets
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -125,16 +126,21 @@ class Network:
         """
         Have every connection that httpcore2 opens meanwhile go through this network.
 
-        Its pools then count the age of unused connections by the loop's clock too.
+        So do those that aitor opens for it. Its pools then count the age of unused
+        connections by the loop's clock too.
         """
         backend = _Backend(self)
 
         async def connect_tcp(_: AutoBackend, *args: Any, **named: Any) -> _HTTPStream:
             return await backend.connect_tcp(*args, **named)
 
+        async def dial(_: Sockets, *args: Any) -> _HTTPStream:
+            return await backend.connect_tcp(*args)
+
         clock = SimpleNamespace(monotonic=anyio.current_time)
         with (
             patch.object(AutoBackend, "connect_tcp", connect_tcp),
+            patch.object(Sockets, "dial", dial),
             patch.object(http11, "time", clock),
         ):
             yield

@@ -23,6 +23,7 @@ def open_wire(transport: str, settings: WireSettings) -> Wire:
 
     Raises:
         ConfigurationError: Naming the setting that is wrong.
+        OutOfDescriptorsError: There is none to read certificates with.
     """
     if transport not in ("auto", "sockets", "httpx2"):
         raise ConfigurationError(
@@ -32,19 +33,13 @@ def open_wire(transport: str, settings: WireSettings) -> Wire:
     if transport == "auto" and sys.platform == "win32":
         transport = "httpx2"
     proxy = find_proxy(transport, settings.base_url)
-    try:
-        if transport == "httpx2" or proxy is not None:
-            from aitor.wire.httpx2 import Httpx2Wire
+    if transport == "httpx2" or proxy is not None:
+        from aitor.wire.httpx2 import Httpx2Wire
 
-            return Httpx2Wire(settings, proxy=proxy)
-        from aitor.wire.sockets import SocketWire
+        return Httpx2Wire(settings, proxy=proxy)
+    from aitor.wire.sockets import SocketWire
 
-        return SocketWire(settings)
-    except OSError as error:
-        raise ConfigurationError(
-            f"the certificates to trust cannot be read ({error.strerror}): look at "
-            f"the variables SSL_CERT_FILE and SSL_CERT_DIR"
-        ) from None
+    return SocketWire(settings)
 
 
 def find_proxy(transport: str, url: str) -> Proxy | None:

@@ -7,16 +7,18 @@ cookie, and it sends each request exactly once. Behind the protocol stand `socke
 (the default), `httpx2` (for who has a proxy, and what runs in virtual time), and a
 caller's own SDK client.
 
-Every wire raises the same two errors for what goes wrong below HTTP:
-`ConnectionFailedError` and, for the time to connect, `AttemptTimeoutError`. All
-other time limits are the actor's: it cancels the call, and a cancelled call
-closes its connection.
+Every wire raises the same errors for what goes wrong below HTTP:
+`ConnectionFailedError`, for the time to connect `AttemptTimeoutError`, and
+`OutOfDescriptorsError` for what is this process's own. All other time limits are the
+actor's: it cancels the call, and a cancelled call closes its connection.
 """
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
+
+from aitor.wire.address import shown_url
 
 __all__ = ("Response", "WholeResponse", "Wire", "WireSettings")
 
@@ -47,7 +49,7 @@ class WireSettings:
     keep_alive: bool = True
 
     def __repr__(self) -> str:
-        return f"WireSettings(base_url={self.base_url!r})"
+        return f"WireSettings(base_url={shown_url(self.base_url)!r})"
 
 
 class Response(Protocol):
@@ -97,6 +99,9 @@ class WholeResponse:
         body, self._body = self._body, None
         return body
 
+    async def aclose(self) -> None:
+        """Do nothing: it holds no connection."""
+
 
 class Wire(Protocol):
     """One provider's connection pool."""
@@ -120,6 +125,8 @@ class Wire(Protocol):
                 over the body. `unused` is true when a kept-alive connection turned
                 out closed.
             AttemptTimeoutError: No connection within `connect_timeout`.
+            OutOfDescriptorsError: The system allowed none for some seconds, in which
+                the pool has grown smaller and this call has waited its turn.
             ConfigurationError: A header cannot be sent.
         """
         ...

@@ -19,7 +19,10 @@ from typing import Any, TypeAlias
 import anyio
 from anyio import wait_readable, wait_writable
 
-__all__ = ("Dialler",)
+from aitor.errors import ConfigurationError
+from aitor.wire.places import is_want_of_descriptors, out_of_descriptors
+
+__all__ = ("Dialler", "certificates", "shake_hands")
 
 FRESH = 10.0
 """Seconds for which a host's addresses hold, so that a burst of calls asks once."""
@@ -69,12 +72,12 @@ class Dialler:
         # Addresses in figures hold for ever.
         self._looked_up = inf if self._known else -inf
 
-    async def dial(self, timeout: float) -> socket.socket:
+    async def dial(self, timeout: float | None) -> socket.socket:
         """
         Return a new connection, its TLS handshake done.
 
         Args:
-            timeout: Seconds that waiting for it may take.
+            timeout: Seconds that waiting for it may take, if there is a limit.
 
         Raises:
             OSError: As the system or the TLS library tells it.
@@ -90,7 +93,7 @@ class Dialler:
             connection = await _race(await self._addresses())
             if self._context is None:
                 return connection
-            return await _shake_hands(connection, self._context, self._host)
+            return await shake_hands(connection, self._context, self._host)
 
     def _is_fresh(self) -> bool:
         return monotonic() - self._looked_up <= FRESH
@@ -219,9 +222,39 @@ def _connected(connection: socket.socket, code: int) -> socket.socket:
     raise OSError(code, os.strerror(code))
 
 
-async def _shake_hands(
+def certificates() -> ssl.SSLContext:
+    """
+    Return what to speak TLS with: certificates are those that the SDKs trust.
+
+    Raises:
+        ConfigurationError: The certificates cannot be read.
+        OutOfDescriptorsError: There is none to read them with.
+    """
+    # Imported here: it costs a tenth of a second, and plain HTTP needs none of it.
+    from httpcore2 import default_ssl_context
+
+    try:
+        context = default_ssl_context()
+    except OSError as error:
+        if is_want_of_descriptors([error]):
+            raise out_of_descriptors() from None
+        raise ConfigurationError(
+            f"the certificates to trust cannot be read ({error.strerror}): look at "
+            f"the variables SSL_CERT_FILE and SSL_CERT_DIR"
+        ) from None
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+async def shake_hands(
     connection: socket.socket, context: ssl.SSLContext, host: str
 ) -> ssl.SSLSocket:
+    """
+    Return *connection* in TLS; it is closed if that fails.
+
+    Raises:
+        OSError: As the system or the TLS library tells it.
+    """
     try:
         secure = context.wrap_socket(
             connection,

@@ -26,11 +26,13 @@ from aitor.errors import (
     LLMError,
 )
 from aitor.wire.coding import broken_compression
+from aitor.wire.places import is_want_of_descriptors, out_of_descriptors
 from aitor.wire.proxies import Proxy
 
 __all__ = (
     "Call",
     "Fault",
+    "Heard",
     "KeptConnections",
     "errno_of",
     "explain",
@@ -55,7 +57,7 @@ class Fault(Enum):
     PROXY = "no connection to the proxy"
     TUNNEL = "the proxy refused to connect to the provider"
     LOST = "the connection was lost before an answer came"
-    PROTOCOL = "what came back is not HTTP"
+    PROTOCOL = "what came back is not HTTP (look at scheme and port of 'base_url')"
     CUT = "the connection was lost in the middle of the answer"
     CLOSED = "the connection pool is closed"
     OTHER = "the call failed"
@@ -68,14 +70,35 @@ class Fault(Enum):
         return error
 
 
+class Heard:
+    """
+    Says of a lost request what the loss may mean.
+
+    Who asks a port that speaks TLS without it, or another service altogether, is often
+    told nothing at all. Once something came from there, a loss is a loss.
+    """
+
+    __slots__ = ("anything",)
+
+    def __init__(self) -> None:
+        self.anything = False
+        """Whether an answer has ever come."""
+
+    def lost(self, detail: str, *, unused: bool) -> ConnectionFailedError:
+        """Return the error for a connection that was lost before an answer."""
+        if not self.anything:
+            hint = "none ever came: look at scheme and port of 'base_url'"
+            detail = f"{detail} ({hint})" if detail else hint
+        return Fault.LOST.error(detail, unused=unused)
+
+
 class KeptConnections:
     """
     Counts the connections that earlier calls have left open.
 
-    No pool but our own tells whether a call got a used connection or a new one, but
-    all of them prefer a used one, so counting comes close. Connections that a server
-    closed while nobody looked are counted on; pools notice most of those by
-    themselves and say nothing.
+    A transport that is not ours does not tell whether a call got a used connection or
+    a new one, but all of them prefer a used one, so counting comes close. Connections
+    that a server closed while nobody looked are counted on.
 
     Args:
         most: Most connections that the pool keeps open while unused, if known.
@@ -112,18 +135,20 @@ class Call:
     Args:
         kept: Whether it has a connection that was used before.
         started: When, by the event loop's clock.
+        heard: What was heard from where it goes.
     """
 
-    __slots__ = ("_kept", "_started")
+    __slots__ = ("_started", "heard", "kept")
 
-    def __init__(self, kept: bool, started: float) -> None:
-        self._kept = kept
+    def __init__(self, kept: bool, started: float, heard: Heard) -> None:
+        self.kept = kept
+        self.heard = heard
         self._started = started
 
     @property
     def unused(self) -> bool:
         """Whether a request that was just lost is taken for unread."""
-        return self._kept and current_time() - self._started < RACE
+        return self.kept and current_time() - self._started < RACE
 
 
 def unsendable_header() -> ConfigurationError:
@@ -151,10 +176,8 @@ def explain(
     names = {kind.__name__ for kind in type(error).__mro__}
     if "TimeoutException" in names:
         return AttemptTimeoutError(_TIMEOUTS.get(type(error).__name__, "too late"))
-    if isinstance(error, UnicodeEncodeError) and error.encoding == "utf-8":
-        return BadRequestError("the text has half a surrogate pair, which no UTF-8 has")
-    if names & {"LocalProtocolError", "UnicodeEncodeError"}:
-        return unsendable_header()
+    if (own := _explain_own(error, names, chain)) is not None:
+        return own
     if "DecodingError" in names:
         return broken_compression()
     # An SDK reads the body of a refusal before it hands out the head.
@@ -167,8 +190,21 @@ def explain(
     if "RemoteProtocolError" in names and "disconnected" not in str(error):
         return Fault.PROTOCOL.error()
     if names & {"NetworkError", "RemoteProtocolError"}:
-        return Fault.LOST.error(_first_errno(chain), unused=call.unused)
+        return call.heard.lost(_first_errno(chain), unused=call.unused)
     return Fault.OTHER.error(type(error).__name__)
+
+
+def _explain_own(
+    error: Exception, names: set[str], chain: list[BaseException]
+) -> LLMError | None:
+    """Say what kept the request from being sent here, if anything did."""
+    if is_want_of_descriptors(chain):
+        return out_of_descriptors()
+    if isinstance(error, UnicodeEncodeError) and error.encoding == "utf-8":
+        return BadRequestError("the text has half a surrogate pair, which no UTF-8 has")
+    if names & {"LocalProtocolError", "UnicodeEncodeError"}:
+        return unsendable_header()
+    return None
 
 
 _TIMEOUTS = {

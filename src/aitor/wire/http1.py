@@ -19,6 +19,12 @@ __all__ = ("AnswerReader", "Composer")
 MAX_OVERHEAD = 256 * 1024
 """Bytes that may come without one of the body among them: heads and trailers."""
 
+LENGTH = re.compile(rb"\r\ncontent-length:([\t ,0-9]*)(?=\r\n)", re.IGNORECASE)
+
+END = b"\r\n\r\n"
+
+INFORMATIONAL = re.compile(rb"HTTP/1\.[01] 1\d\d")
+
 VALUE = re.compile(rb"[^\x00\r\n]*")
 
 
@@ -78,6 +84,8 @@ class AnswerReader:
     """
 
     __slots__ = (
+        "_again",
+        "_head",
         "_overhead",
         "_parser",
         "_until_close",
@@ -91,13 +99,13 @@ class AnswerReader:
     )
 
     def __init__(self) -> None:
-        self._parser = HttpResponseParser(self)
-        # Chunks count, and a length beside them means nothing (RFC 9112, 6.3).
-        self._parser.set_dangerous_leniencies(lenient_chunked_length=True)
+        self._parser = self._new_parser()
         self.begin()
 
     def begin(self) -> None:
         """Expect the next answer."""
+        self._again = False
+        self._head = b""
         self._overhead = 0
         self._until_close = False
         self.begun = False
@@ -119,20 +127,68 @@ class AnswerReader:
         """Read *data*; what is wrong with it is kept in `malformed`."""
         self.begun = True
         self._overhead += len(data)
+        if not self.status:
+            self._head += data
         try:
-            self._parser.feed_data(data)
+            if self._again:
+                self._read_again()
+            else:
+                self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade):
+            self._failed()
+        if self.flooded:
+            self.malformed = True
+
+    def _failed(self) -> None:
+        if self.status or self.complete:
             # What follows the end of an answer is not its fault.
             self.reusable = False
             self.malformed = not self.complete
-        if self._overhead > MAX_OVERHEAD:
+        elif not LENGTH.search(self._head + b"\r\n"):
             self.malformed = True
+        else:
+            # Some proxies add the length that is there already, of which the parser
+            # makes an error. Equal ones are one (RFC 9110, 8.6).
+            self._again = True
+            self._read_again()
+
+    def _read_again(self) -> None:
+        begin = 0
+        while INFORMATIONAL.match(self._head, begin):
+            begin = self._head.find(END, begin) + len(END)
+            if begin < len(END):
+                return
+        end = self._head.find(END, begin)
+        if end < 0:
+            return
+        head = _with_one_length(self._head[begin : end + 2])
+        if head is None:
+            self.malformed = True
+            return
+        rest, self._head, self._again = self._head[end + 2 :], b"", False
+        self._parser = self._new_parser()
+        self.headers.clear()
+        try:
+            self._parser.feed_data(head + rest)
+        except (HttpParserError, HttpParserUpgrade):
+            self._failed()
+
+    def _new_parser(self) -> HttpResponseParser:
+        parser = HttpResponseParser(self)
+        # Chunks count, and a length beside them means nothing (RFC 9112, 6.3).
+        parser.set_dangerous_leniencies(lenient_chunked_length=True)
+        return parser
 
     def feed_eof(self) -> bool:
         """Read the connection's end; return whether it is the answer's, too."""
         if self.status and self._until_close:
             self.complete = True
         return self.complete
+
+    @property
+    def flooded(self) -> bool:
+        """Whether too much has come without a body."""
+        return self._overhead > MAX_OVERHEAD
 
     def take_body(self) -> bytes:
         """Return what of the body has come and was not yet taken."""
@@ -190,6 +246,15 @@ class AnswerReader:
             self.reusable = self._parser.should_keep_alive() and not (
                 "content-length" in self.headers and "transfer-encoding" in self.headers
             )
+
+
+def _with_one_length(head: bytes) -> bytes | None:
+    """Return *head* with one of several equal lengths; None where they differ."""
+    told = b",".join(LENGTH.findall(head))
+    lengths = {length.strip() for length in told.split(b",")}
+    if len(lengths) > 1:
+        return None
+    return b"%bcontent-length: %b\r\n" % (LENGTH.sub(b"", head), lengths.pop())
 
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:

@@ -6,15 +6,25 @@ in it, so errors name the variable and never what it holds.
 """
 
 import os
+import re
+import socket
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import urlsplit
 
 from aitor.errors import ConfigurationError
 from aitor.wire.address import Address
 
 __all__ = ("Proxy", "proxy_for")
+
+PORT = re.compile(r"(\[.*\]|[^:\[\]]+):(\d+)")
+"""A name or an address, and a port."""
+
+BRACKETS = str.maketrans("", "", "[]")
+"""None of an IPv6 address's own."""
 
 SCHEMES = ("http", "https", "socks5", "socks5h")
 
@@ -46,13 +56,14 @@ def proxy_for(url: str) -> Proxy | None:
     # Imported here: it takes 30 ms.
     from urllib.request import getproxies, proxy_bypass
 
-    scheme, _, rest = url.partition("://")
+    address = Address.of(url)
+    scheme = "https" if address.tls else "http"
     proxies = getproxies()
     name = scheme if scheme in proxies else "all"
-    host = rest.partition("/")[0]
-    # The brackets of an IPv6 address are none of its own.
-    bare = host.partition("]")[0].removeprefix("[")
-    if not proxies.get(name) or proxy_bypass(host) or proxy_bypass(bare):
+    if not proxies.get(name) or _is_direct(address, proxies.get("no", "")):
+        return None
+    # What the system's own settings say, on macOS and Windows.
+    if sys.platform in ("darwin", "win32") and proxy_bypass(address.host):
         return None
     found = proxies[name]
     variable = f"{name}_proxy"
@@ -61,6 +72,51 @@ def proxy_for(url: str) -> Proxy | None:
     proxy = Proxy(variable, found if "://" in found else f"http://{found}")
     _check(proxy)
     return proxy
+
+
+def _is_direct(address: Address, exceptions: str) -> bool:
+    """
+    Return whether `no_proxy` names *address*.
+
+    Every way of writing that is in use counts: names and what lies below them, with
+    or without a dot or an asterisk in front; addresses and networks of both versions
+    of IP, with or without brackets; each with a port or without; and `*` for all.
+    """
+    return any(
+        _names(entry, address) for entry in exceptions.replace(",", " ").lower().split()
+    )
+
+
+def _names(entry: str, address: Address) -> bool:
+    if entry == "*":
+        return True
+    if with_port := PORT.fullmatch(entry):
+        if int(with_port[2]) != address.port:
+            return False
+        entry = with_port[1]
+    entry = entry.translate(BRACKETS)
+    with suppress(ValueError):
+        # One address is a network, too: of itself.
+        network = ip_network(entry, strict=False)
+        figures = _figures(address.host)
+        return figures is not None and figures in network
+    name = entry.removeprefix("*").removeprefix(".").removesuffix(".")
+    with suppress(ConfigurationError):
+        # In the same letters as the host that is asked.
+        name = Address.of(f"http://{name}").host
+    host = address.host.removesuffix(".")
+    return bool(name) and f".{host}".endswith(f".{name}")
+
+
+def _figures(host: str) -> IPv4Address | IPv6Address | None:
+    """Return the address that *host* is in figures, however they are written."""
+    try:
+        found = socket.getaddrinfo(host, 0, flags=socket.AI_NUMERICHOST)
+    except OSError:
+        return None
+    figures = ip_address(found[0][4][0])
+    # `::ffff:10.0.0.1` is 10.0.0.1.
+    return getattr(figures, "ipv4_mapped", None) or figures
 
 
 def _check(proxy: Proxy) -> None:

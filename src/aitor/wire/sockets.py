@@ -12,30 +12,25 @@ unseen. No compression is asked for: answers are short, and streams come without
 compressor's delay. No proxies: `httpx2` serves those who have one.
 """
 
-import ssl
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from math import inf
 from socket import socket
 from time import monotonic
 from types import TracebackType
 
-import anyio
-from anyio import CancelScope, wait_readable, wait_writable
-
-from aitor.errors import AttemptTimeoutError, LLMError
+from aitor.errors import AttemptTimeoutError, LLMError, OutOfDescriptorsError
 from aitor.wire import failures
 from aitor.wire.base import Response, WireSettings
 from aitor.wire.coding import decoded
-from aitor.wire.dial import Dialler
-from aitor.wire.failures import Fault, errno_of, explain_connect
-from aitor.wire.http1 import AnswerReader, Composer
+from aitor.wire.connection import Connection
+from aitor.wire.dial import Dialler, certificates
+from aitor.wire.failures import Fault, Heard, errno_of, explain_connect
+from aitor.wire.http1 import Composer
+from aitor.wire.places import Places, is_want_of_descriptors, out_of_descriptors
 
 __all__ = ("SocketWire",)
-
-CHUNK = 64 * 1024
-"""Most bytes read at once; a record of TLS has no more than a quarter of it."""
 
 
 class SocketWire:
@@ -61,12 +56,13 @@ class SocketWire:
         self._composer = Composer(settings.base_url, settings.headers)
         address = self._composer.address
         self._dialler = Dialler(
-            address.host, address.port, _certificates() if address.tls else None
+            address.host, address.port, certificates() if address.tls else None
         )
-        self._places = anyio.Semaphore(settings.max_connections, fast_acquire=True)
+        self._places = Places(settings.max_connections, settings.connect_timeout)
         self._idle: deque[_Connection] = deque()
         self._most_idle = settings.max_idle if settings.keep_alive else 0
         self._closed = False
+        self.heard = Heard()
 
     def post(
         self, path: str, body: bytes, headers: Mapping[str, str] | None = None
@@ -82,18 +78,24 @@ class SocketWire:
 
     async def take(self) -> "_Connection":
         """Return a connection, kept or new, which is to be given back."""
-        # This does not return where time is already up, so nothing goes out then.
-        await self._places.acquire()
-        try:
-            return self._kept(monotonic()) or await self._open()
-        except BaseException:
-            self._places.release()
-            raise
+        since = None
+        while True:
+            await self._places.acquire()
+            try:
+                return self._kept(monotonic()) or await self._open()
+            except OutOfDescriptorsError:
+                pass
+            except BaseException:
+                self._places.release()
+                raise
+            # Another try makes sense when somebody has given a connection back.
+            since = await self._places.shrink(since)
 
     def give_back(self, connection: "_Connection") -> None:
         """Keep *connection* for another call if it is good for one."""
+        wanted = self._most_idle and not self._closed and not self._places.crowded
         self._places.release()
-        if self._closed or not self._most_idle or not connection.is_good():
+        if not wanted or not connection.is_good():
             connection.close()
             return
         now = connection.since = monotonic()
@@ -130,6 +132,8 @@ class SocketWire:
             return _Connection(await self._dialler.dial(timeout))
         except OSError as error:
             failure: LLMError = explain_connect(error)
+            if is_want_of_descriptors([error]):
+                failure = out_of_descriptors()
             # The system's own has a number, and comes after its own time.
             if isinstance(error, TimeoutError) and error.errno is None:
                 failure = AttemptTimeoutError(
@@ -139,34 +143,20 @@ class SocketWire:
         raise failure
 
 
-class _Connection:
+class _Connection(Connection):
     """
-    A socket, and the answers that come over it.
+    A connection, and when it was used.
 
     Args:
         connected: Open, and not blocking.
     """
 
-    __slots__ = ("answer", "sent", "since", "socket")
+    __slots__ = ("since",)
 
     def __init__(self, connected: socket) -> None:
-        self.socket = connected
-        self.answer = AnswerReader()
-        self.sent = False
-        """Whether the request went out whole."""
+        super().__init__(connected)
         self.since = -inf
         """When it was kept, or taken again; a new one never was."""
-
-    def is_quiet(self) -> bool:
-        """Return whether the server has said nothing since the last answer."""
-        try:
-            # Whatever it says unasked is its end, or belongs to nobody.
-            self.socket.recv(1)
-        except (BlockingIOError, ssl.SSLWantReadError):
-            return True
-        except OSError:
-            pass
-        return False
 
     def begin(self, now: float) -> None:
         """Expect the answer to another request."""
@@ -174,81 +164,9 @@ class _Connection:
         self.sent = False
         self.since = now
 
-    def is_good(self) -> bool:
-        """Return whether another request may follow this one and its answer."""
-        return self.sent and self.answer.reusable
-
     def is_unread(self) -> bool:
         """Return whether a request that was lost is taken for unread; see `Call`."""
         return monotonic() - self.since < failures.RACE and not self.answer.begun
-
-    async def send(self, data: bytes) -> None:
-        """
-        Send *data*, or so much of it as the server wants before it answers.
-
-        Raises:
-            OSError: The connection is lost.
-            EOFError: It was closed.
-        """
-        rest = memoryview(data)
-        while rest:
-            try:
-                rest = rest[self.socket.send(rest) :]
-            except (BlockingIOError, ssl.SSLWantWriteError):
-                if await self._is_answered():
-                    return
-            except ssl.SSLWantReadError:
-                await wait_readable(self.socket)
-        self.sent = True
-
-    async def _is_answered(self) -> bool:
-        """Wait until more can be sent; return whether an answer forestalled it."""
-        answer = self.answer
-        if answer.status:
-            # One that has begun well is read when all is sent: it may be long.
-            await wait_writable(self.socket)
-            return False
-        async with anyio.create_task_group() as group:
-            scope = group.cancel_scope
-            group.start_soon(_leave_when, wait_readable, self.socket, scope)
-            await _leave_when(wait_writable, self.socket, scope)
-        with suppress(BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            self._take_in(self.socket.recv(CHUNK))
-        return answer.complete or answer.malformed or answer.status >= 300
-
-    async def receive(self) -> None:
-        """
-        Let the next bytes go into the answer.
-
-        Raises:
-            OSError: The connection is lost.
-            EOFError: It was closed.
-            ValueError: What came is not HTTP.
-        """
-        if self.answer.malformed:
-            raise ValueError
-        while True:
-            # Before the first try: an answer takes its time, and this lets others
-            # run where one server is faster than we are.
-            await wait_readable(self.socket)
-            try:
-                data = self.socket.recv(CHUNK)
-                break
-            except (BlockingIOError, ssl.SSLWantReadError):
-                pass
-            except ssl.SSLWantWriteError:
-                await wait_writable(self.socket)
-        self._take_in(data)
-
-    def _take_in(self, data: bytes) -> None:
-        if data:
-            self.answer.feed(data)
-        elif not self.answer.feed_eof():
-            raise EOFError
-
-    def close(self) -> None:
-        self.socket.close()
-        self.answer.close()
 
 
 class _Exchange:
@@ -279,11 +197,12 @@ class _Exchange:
             unused = connection.is_unread()
             if unused:
                 self._wire.distrust(connection.since)
-            failure = Fault.LOST.error(errno_of(error), unused=unused)
+            failure = self._wire.heard.lost(errno_of(error), unused=unused)
         except BaseException:
             self._leave(connection)
             raise
         else:
+            self._wire.heard.anything = True
             self.status = answer.status
             self.headers = answer.headers
             return decoded(self) if "content-encoding" in self.headers else self
@@ -323,19 +242,3 @@ class _Exchange:
             return answer.take_body()
         # Outside the handler, so that the original is not its context.
         raise failure
-
-
-async def _leave_when(
-    ready: Callable[[socket], Awaitable[None]], connected: socket, scope: CancelScope
-) -> None:
-    await ready(connected)
-    scope.cancel()
-
-
-def _certificates() -> ssl.SSLContext:
-    # Imported here: it costs a tenth of a second, and plain HTTP needs none of it.
-    from httpcore2 import default_ssl_context
-
-    context = default_ssl_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context
