@@ -109,7 +109,7 @@ def fake_provider(
         str | None,
         typer.Option(
             envvar="AITOR_FAKE_API_KEY",
-            help="The only key taken; any without.",
+            help="The only key taken; any or none without.",
             rich_help_panel=_VENDOR,
         ),
     ] = None,
