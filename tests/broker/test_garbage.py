@@ -14,6 +14,7 @@ import anyio
 import pytest
 
 from aitor.broker.broker import Broker
+from aitor.broker.envelope import Call
 from aitor.errors import LLMError, RateLimitError, ServerError
 from aitor.messages import Answer, Request, Usage
 from aitor.providers.base import Progress, Provider
@@ -100,5 +101,6 @@ async def test_so_are_those_who_were_refused_while_they_waited() -> None:
             tasks.start_soon(fails, broker)
     assert len(provider.raised) == 1
     assert provider.nothing_left()
-    calls = [one for one in gc.get_objects() if type(one).__name__ == "Call"]
+    # Others have a class of that name, too.
+    calls = [one for one in gc.get_objects() if type(one) is Call]
     assert not [one for one in calls if one.actor.provider is provider]

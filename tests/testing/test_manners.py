@@ -118,7 +118,7 @@ async def test_an_unknown_path_is_told_in_the_words_of_whoever_is_there(
     """
     Keyless too, and never in the words of a vendor whose endpoints are not served.
     """
-    behaviour = {} if dialects is None else {"dialects": dialects}
+    behaviour: dict[str, Any] = {} if dialects is None else {"dialects": dialects}
     async with memory(FakeProvider(**behaviour)) as client:
         await client.send(path, b"{}", method, authorization="", **header)
         answer = await client.answer()

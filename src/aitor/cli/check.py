@@ -12,6 +12,7 @@ import typer
 from aitor.cli.exits import MISUSED, exits_for_errors
 from aitor.cli.options import Config
 from aitor.cli.streams import write
+from aitor.terminal import one_line
 
 __all__ = ("check",)
 
@@ -150,10 +151,14 @@ def _breaker(breaker: Mapping[str, Any]) -> str:
 
 
 def _show(sections: Iterable[tuple[str, Rows]]) -> None:
+    plain = (
+        (one_line(title), [(one_line(label), one_line(text)) for label, text in rows])
+        for title, rows in sections
+    )
     if _is_terminal():
-        _show_tables(sections)
+        _show_tables(plain)
         return
-    for title, rows in sections:
+    for title, rows in plain:
         width = max(len(label) for label, _ in rows)
         write(f"{title}\n")
         for label, text in rows:
@@ -171,8 +176,8 @@ def _show_tables(sections: Iterable[tuple[str, Rows]]) -> None:
 
     console = Console()
     for title, rows in sections:
-        table = Table(title=title, title_justify="left", show_header=False)
+        # As texts: a name in square brackets is no markup.
+        table = Table(title=Text(title), title_justify="left", show_header=False)
         for label, text in rows:
-            # As texts: a name in square brackets is no markup.
             table.add_row(Text(label), Text(text))
         console.print(table)
