@@ -67,6 +67,9 @@ class Broker:
         drain_timeout: Seconds that closing waits for what is in flight.
         retry_ratio: Further tries per request that the process allows itself.
         cache: Where answers are kept; by default nowhere.
+        debug: Keep what a provider's own code raised as the cause of its
+            `ProviderCrashError`. A traceback with its variables then shows prompts
+            and keys, so it is meant for the desk and not for production.
         listeners: Called with every event. Without any, only what an operator
             should know (circuits, pauses, crashes) is logged, as `aitor.logs` says.
         seed: Makes all jitter repeatable; for tests and simulations.
@@ -87,6 +90,7 @@ class Broker:
         cache: Cache | None = None,
         listeners: Sequence[Listener] = (),
         seed: int | None = None,
+        debug: bool = False,
     ) -> None:
         named = by_name(providers)
         self._run: object | None = UNKNOWN_RUN
@@ -95,6 +99,7 @@ class Broker:
         self._ledger = Ledger()
         self._watch = Watch()
         self._cache = cache
+        self._debug = debug
         self._limits, self._tenants = limits or {}, tenants or {}
         self._roster = Roster(self._actor)
         self._actors = self._roster.actors
@@ -395,6 +400,7 @@ class Broker:
             ledger=self._ledger,
             watch=self._watch,
             weights=self._tenants,
+            debug=self._debug,
         )
 
     # Watching.

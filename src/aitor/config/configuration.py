@@ -63,6 +63,7 @@ class Configuration:
         drain_timeout: Seconds that requests have to finish when the broker closes.
         retry_ratio: Retries allowed for each request of the process.
         backend: What the command line runs on: `asyncio` or `trio`.
+        debug: Whether an error keeps what a provider's own code raised; see `Broker`.
     """
 
     source: str
@@ -73,6 +74,7 @@ class Configuration:
     drain_timeout: float = 30.0
     retry_ratio: float = 0.2
     backend: str = "asyncio"
+    debug: bool = False
 
     def make_providers(self) -> dict[str, Provider]:
         """
@@ -109,4 +111,5 @@ class Configuration:
             drain_timeout=self.drain_timeout,
             retry_ratio=self.retry_ratio,
             listeners=listeners,
+            debug=self.debug,
         )

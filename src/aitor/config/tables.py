@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from aitor.config.configuration import Configuration, ConfiguredProvider
 from aitor.config.defaults import complete, key_origin
@@ -42,6 +42,7 @@ class _General(Settings):
     backend: Literal["asyncio", "trio"] = "asyncio"
     drain_timeout: Amount = 30.0
     retry_ratio: Amount = 0.2
+    debug: StrictBool = False
     tenants: Mapping[str, Weight] = Field(default_factory=dict)
     # Checked table by table; named here so that a misspelt one is recognised.
     providers: Any = None
@@ -114,6 +115,7 @@ class _Reader:
             drain_timeout=general.drain_timeout,
             retry_ratio=general.retry_ratio,
             backend=general.backend,
+            debug=general.debug,
         )
 
     # Values.
