@@ -159,5 +159,5 @@ async def test_a_parameter_that_asks_for_another_kind_of_answer_is_refused(
         with pytest.raises(BadRequestError, match=told):
             Request.of("x", parameters=road)
         assert not provider.sent
-        unset = dict.fromkeys(road, False) | {"stream_options": None}
+        unset: dict[str, Any] = dict.fromkeys(road, False) | {"stream_options": None}
         assert (await broker.submit("x", **unset)).text == "ok"

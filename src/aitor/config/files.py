@@ -21,7 +21,7 @@ Source: TypeAlias = str | os.PathLike[str] | Mapping[str, Any]
 
 
 def load_configuration(
-    source: Source, environ: Mapping[str, str] | None = None
+    source: Source, environ: Mapping[str, str] | None = None, *, keys: bool = True
 ) -> Configuration:
     """
     Read *source*, check it, and return what it means.
@@ -30,6 +30,7 @@ def load_configuration(
         source: A TOML file's name, or a mapping of the same shape.
         environ: Where `env:NAME` is looked up; by default the variables of the
             process, and behind them those of a file `.env` in the working directory.
+        keys: Whether the providers need their keys; a forecast does not.
 
     Raises:
         ConfigurationError: Telling everything that is wrong, one problem a line,
@@ -39,7 +40,7 @@ def load_configuration(
     name = "configuration" if isinstance(source, Mapping) else str(Path(source))
     try:
         document = source if isinstance(source, Mapping) else _parse(Path(source))
-        return read_tables(document, name, environ)
+        return read_tables(document, name, environ, keys=keys)
     except RecursionError:
         raise ConfigurationError(f"{name}: it is nested too deep") from None
 

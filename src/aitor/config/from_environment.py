@@ -74,7 +74,7 @@ VENDORS = (
 
 
 def configuration_from_environment(
-    environ: Mapping[str, str] | None = None,
+    environ: Mapping[str, str] | None = None, *, keys: bool = True
 ) -> Configuration:
     """
     Return what the environment says.
@@ -86,6 +86,7 @@ def configuration_from_environment(
     Args:
         environ: The variables; by default those of the process, and behind them
             those of a file `.env` in the working directory.
+        keys: As for `load_configuration`.
 
     Raises:
         ConfigurationError: Naming each variable that is wrong, one a line, or the
@@ -93,7 +94,7 @@ def configuration_from_environment(
     """
     environ = Environment() if environ is None else environ
     if path := look_up(environ, CONFIG_VARIABLE):
-        return load_configuration(str(path), environ)
+        return load_configuration(str(path), environ, keys=keys)
     problems = []
     if look_up(environ, LONELY_KEY) and not look_up(environ, ITS_ADDRESS):
         problems.append(f"environment: {LONELY_KEY} is set, but {ITS_ADDRESS} is not")
@@ -147,5 +148,7 @@ def _ways_to_go_on() -> str:
     return (
         f"no provider is configured: write {FILE_NAME} with a table "
         f"[providers.NAME], or name such a file in {CONFIG_VARIABLE}, or set one of "
-        f"{signs}"
+        f"{signs}; without a key: the table [providers.mock] answers by itself, and "
+        f"'aitor fake-provider' is a provider on this machine, for which "
+        f"{ITS_ADDRESS} is the address that it tells and CUSTOM_LLM_MODEL any name"
     )

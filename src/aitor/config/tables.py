@@ -50,7 +50,11 @@ class _General(Settings):
 
 
 def read_tables(
-    document: Mapping[str, Any], source: str, environ: Mapping[str, str]
+    document: Mapping[str, Any],
+    source: str,
+    environ: Mapping[str, str],
+    *,
+    keys: bool = True,
 ) -> Configuration:
     """
     Check *document* and return what it means.
@@ -59,12 +63,16 @@ def read_tables(
         document: Keys and tables, in the shape of `aitor.toml`.
         source: Where they come from: begins each problem's line.
         environ: Where `env:NAME`, and a key that is not given, are looked up.
+        keys: Whether a provider needs its key, so that one that is missing is told
+            along with what else is wrong.
 
     Raises:
         ConfigurationError: Telling everything that is wrong, one problem a line.
     """
     reader = _Reader(source, environ)
     configuration = reader.read(document)
+    if keys and reader.problems:
+        reader.check_others()
     if reader.problems or configuration is None:
         raise ConfigurationError("\n".join(reader.problems))
     return configuration
@@ -81,6 +89,7 @@ class _Reader:
         self.source = source
         self.environ = environ
         self.problems: list[str] = []
+        self._providers: dict[str, ConfiguredProvider] = {}
 
     def read(self, document: Mapping[str, Any]) -> Configuration | None:
         """Return what *document* means, or None if something general is wrong."""
@@ -101,6 +110,7 @@ class _Reader:
             for name, table in provider_tables.items()
             if (provider := self._provider(name, table))
         }
+        self._providers = providers
         for name, provider in providers.items():
             self._check_limit(name, provider.settings.limits, limit_tables)
         self._check_failover(document.get("failover"), provider_tables)
@@ -117,6 +127,17 @@ class _Reader:
             backend=general.backend,
             debug=general.debug,
         )
+
+    def check_others(self) -> None:
+        """Tell what is wrong with providers whose tables are right in themselves."""
+        for name, provider in self._providers.items():
+            table = self._where(("providers", name)).removesuffix("] ")
+            wrong = (f"{table}]", f"{table}.")
+            if not any(problem.startswith(wrong) for problem in self.problems):
+                try:
+                    provider.provider()
+                except ConfigurationError as error:
+                    self._complain(("providers", name), error.message)
 
     # Values.
 
