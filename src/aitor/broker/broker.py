@@ -45,6 +45,7 @@ from aitor.laws.budget import RetryBudget
 from aitor.logs import log_events, report_broken_listener
 from aitor.messages import Prompt, Reply, Request
 from aitor.providers.base import Provider
+from aitor.providers.concealed import concealed
 
 __all__ = ("Broker", "Model")
 
@@ -133,6 +134,7 @@ class Broker:
         """
         from aitor.config import load_configuration  # a floor above
 
+        source = concealed(source)
         return load_configuration(source).broker()
 
     @classmethod
@@ -144,7 +146,9 @@ class Broker:
             ConfigurationError: Naming the variable, or the ways to go on.
         """
         from aitor.config import configuration_from_environment
+        from aitor.config.environment import veiled
 
+        environ = veiled(environ)
         return configuration_from_environment(environ).broker()
 
     def add_provider(self, name: str, provider: Provider) -> None:

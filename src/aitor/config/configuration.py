@@ -13,6 +13,7 @@ from aitor.broker.limit import Limit
 from aitor.errors import ConfigurationError
 from aitor.events import Listener
 from aitor.providers.base import Provider
+from aitor.providers.concealed import concealed
 from aitor.providers.settings import LimitSettings, ProviderSettings
 
 __all__ = ("Configuration", "ConfiguredProvider")
@@ -45,7 +46,8 @@ class ConfiguredProvider:
         settings = self.settings
         # Only what was given: a default that a class takes from elsewhere, such as
         # the environment, must not be overruled by our None.
-        given = {name: getattr(settings, name) for name in settings.model_fields_set}
+        names = settings.model_fields_set
+        given = concealed({name: getattr(settings, name) for name in names})
         return self.provider_class(**given)
 
 

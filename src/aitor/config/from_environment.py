@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aitor.config.configuration import Configuration
-from aitor.config.environment import Environment, look_up
+from aitor.config.environment import look_up, veiled
 from aitor.config.files import load_configuration
 from aitor.config.tables import read_tables
 from aitor.errors import ConfigurationError
@@ -92,7 +92,7 @@ def configuration_from_environment(
         ConfigurationError: Naming each variable that is wrong, one a line, or the
             ways to go on if nothing is set.
     """
-    environ = Environment() if environ is None else environ
+    environ = veiled(environ)
     if path := look_up(environ, CONFIG_VARIABLE):
         return load_configuration(str(path), environ, keys=keys)
     problems = []

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from aitor.config.configuration import Configuration
-from aitor.config.environment import Environment, look_up
+from aitor.config.environment import look_up, veiled
 from aitor.config.files import load_configuration
 from aitor.config.from_environment import (
     CONFIG_VARIABLE,
@@ -38,7 +38,7 @@ def find_configuration(
     Raises:
         ConfigurationError: If it is wrong, or there is none.
     """
-    environ = Environment() if environ is None else environ
+    environ = veiled(environ)
     if path is not None:
         return load_configuration(path, environ, keys=keys)
     if not look_up(environ, CONFIG_VARIABLE) and Path(FILE_NAME).is_file():

@@ -26,6 +26,8 @@ S = TypeVar("S", bound=Settings)
 REFERENCE = "env:"
 """A text that begins so names the environment variable that holds the value."""
 
+GROUPS = ("providers", "limits")
+
 BITS = 63
 """A number of TOML has no more, and a sign."""
 
@@ -94,7 +96,8 @@ class _Reader:
     def read(self, document: Mapping[str, Any]) -> Configuration | None:
         """Return what *document* means, or None if something general is wrong."""
         document = self._resolve(document, ())
-        general = self._settings(_General, document, ())
+        keys = {key: None if key in GROUPS else document[key] for key in document}
+        general = self._settings(_General, keys, ())
         limit_tables = self._group(document, "limits")
         provider_tables = self._group(document, "providers")
         if not document.get("providers"):
