@@ -40,9 +40,9 @@ def load_configuration(
     source, environ = concealed(source), veiled(environ)
     name = "configuration" if isinstance(source, Mapping) else str(Path(source))
     try:
-        if not isinstance(source, Mapping):
-            source = concealed(_parse(Path(source)))
-        return read_tables(source, name, environ, keys=keys)
+        if isinstance(source, Mapping):
+            return read_tables(source, name, environ, keys=keys)
+        return read_tables(concealed(_parse(Path(source))), name, environ, keys=keys)
     except RecursionError:
         raise ConfigurationError(f"{name}: it is nested too deep") from None
 
