@@ -37,12 +37,14 @@ def load_configuration(
         ConfigurationError: Telling everything that is wrong, one problem a line,
             each with file, table, key, value and what was expected.
     """
-    source, environ = concealed(source), veiled(environ)
     name = "configuration" if isinstance(source, Mapping) else str(Path(source))
+    source, environ = concealed(source, f"{name}: "), veiled(environ)
     try:
         if isinstance(source, Mapping):
             return read_tables(source, name, environ, keys=keys)
-        return read_tables(concealed(_parse(Path(source))), name, environ, keys=keys)
+        return read_tables(
+            concealed(_parse(Path(source)), f"{name}: "), name, environ, keys=keys
+        )
     except RecursionError:
         raise ConfigurationError(f"{name}: it is nested too deep") from None
 

@@ -27,11 +27,15 @@ class Concealed(str):
         return "'********'"
 
 
-def concealed(values: Any) -> Any:
+def concealed(values: Any, where: str = "") -> Any:
     """
     Return a copy of *values* whose texts hide themselves, in mappings and lists too.
 
     What hides itself already stays as it is.
+
+    Args:
+        values: What was handed over.
+        where: What to put before a problem, such as a file's name.
 
     Raises:
         ConfigurationError: If they are nested without end.
@@ -41,7 +45,7 @@ def concealed(values: Any) -> Any:
     except RecursionError:
         pass
     del values
-    raise ConfigurationError("it is nested too deep, or contains itself")
+    raise ConfigurationError(f"{where}it is nested too deep, or contains itself")
 
 
 def _concealed(values: Any) -> Any:
