@@ -30,7 +30,7 @@ from aitor.testing.forecast import (
 )
 from aitor.testing.forecast.assumptions import read_errors
 
-CONFIG = "examples/outage.toml"
+CONFIG = Path(__file__).with_name("outage.toml")
 LATENCIES = {"cheap": "lognormal(0.25, 0.4)", "steady": "lognormal(0.9, 0.3)"}
 LIMITS = {"cheap": 1_200, "steady": None}
 ERRORS = 0.05

@@ -44,6 +44,8 @@ MODULES = """
     weakref xml.dom.minidom xml.etree.ElementTree zipfile zoneinfo
 """.split()
 
+CONFIG = Path(__file__).with_name("outage.toml")
+
 CHEAP = [
     "--requests-per-minute=1200",
     "--latency=lognormal(0.25, 0.4)",
@@ -85,7 +87,7 @@ def main() -> int:
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Two thousand prompts, one outage.")
-    parser.add_argument("--config", type=Path, default=Path("examples/outage.toml"))
+    parser.add_argument("--config", type=Path, default=CONFIG)
     parser.add_argument("--rows", type=int, default=2_000)
     parser.add_argument("--out", type=Path, default=Path("out/outage"))
     return parser.parse_args()

@@ -13,6 +13,7 @@ FLOORS = {
     "messages": 0,
     "events": 0,
     "logs": 0,
+    "terminal": 0,
     "laws": 1,
     "wire": 2,
     "providers": 3,

@@ -52,3 +52,12 @@ def test_every_public_name_is_there() -> None:
 def test_the_version_is_that_of_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert aitor.__version__ == project["version"]
+
+
+def test_the_command_line_comes_with_its_prices() -> None:
+    """
+    Of the kind: what the README has one install is less than what it shows.
+    """
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    assert set(extras["cost"]) <= set(extras["cli"])

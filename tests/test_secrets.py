@@ -6,9 +6,8 @@ the words in it where vendors have been seen to put them. What holds:
 
 - The key is in no log line of any library at DEBUG, no event, number, text of an error,
   `repr`, pickle, warning, output, journal or cache. Nor is it in a variable of a frame
-  of ours that a traceback with its variables would show, whatever a vendor quotes;
-  except where a configuration is refused, whose values are in the frames that read it,
-  as they are in the caller's.
+  of ours that a traceback with its variables would show, whatever a vendor quotes, and
+  however a configuration is wrong.
 - Prompt and answer are in none of these either, but where they belong: a value holds
   what it holds, so the pickle of a reply has the answer in it; a cache keeps answers;
   and a batch keeps records, which have the answers and no prompts.
@@ -23,7 +22,7 @@ import logging
 import pickle
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,6 +53,7 @@ from aitor.errors import (
 )
 from aitor.events import Event
 from aitor.llm import LLMManager, LLMProvider
+from aitor.llm.environment import create_llm_manager_from_env
 from aitor.llm.monitored import MonitoredLLMManager
 from aitor.logs import log_events
 from aitor.messages import Answer
@@ -395,20 +395,119 @@ async def test_a_crash_in_a_providers_code(sinks: Sinks) -> None:
         {"api_key": KEY, "workers": 0},
         {"api_key": KEY, "worker": 1},
         {"apikey": KEY},
+        {"api_key": KEY, "parameters": {"token": KEY}, "headers": {"x": [KEY]}},
+        {"api_key": KEY, "base_url": f"http://host/{KEY}", "workers": 0},
+        {"api_key": KEY, "limits": "none", "requests_per_minute": 5},
     ],
 )
-def test_a_wrong_setting(sinks: Sinks, settings: dict[str, Any]) -> None:
+@pytest.mark.parametrize("way", ["class", "tables", "broker", "blocking", "manager"])
+def test_a_wrong_setting(sinks: Sinks, way: str, settings: dict[str, Any]) -> None:
     """
-    In variables a key shows here as it was given: the caller's frame has it, too.
+    Of the kind: a secret in a frame of ours while its neighbour is refused.
+
+    Siblings: keyword arguments, mappings of every shape, names that are misspelt,
+    lists, addresses, classes of the user's own.
     """
-    for make in (
-        lambda: OpenAIProvider(model="m", **settings),
-        lambda: load_configuration({"providers": {"openai": dict(settings)}}, {}),
-        lambda: LLMManager().add_provider("a", "openai", dict(settings)),
-    ):
+    tables = {"providers": {"openai": settings}}
+    ways: dict[str, Callable[[], object]] = {
+        "class": lambda: OpenAIProvider(model="m", **settings),
+        "tables": lambda: load_configuration(tables, {}),
+        "broker": lambda: Broker.from_config(tables),
+        "blocking": lambda: BlockingBroker.from_config(tables),
+        "manager": lambda: LLMManager().add_provider("a", "openai", settings),
+    }
+    with pytest.raises(ConfigurationError) as caught:
+        ways[way]()
+    assert sinks.leaks(**shown_of(caught.value)) == {}
+    assert "key" not in found_in(locals_of_ours(caught.value))
+
+
+@dataclass
+class Settings:
+    """The guide's way to write a configuration down."""
+
+    api_key: str = KEY
+    workers: int = 0
+
+
+class Refuses(LLMProvider):
+    """A class of one's own that takes no configuration as it is."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        raise ValueError(KEY)
+
+    async def generate_response(self, messages: list[Any], **kwargs: Any) -> str:
+        return ""
+
+
+def test_a_wrong_configuration_of_other_kinds(sinks: Sinks) -> None:
+    own = MonitoredLLMManager()
+    own.register_provider_class("own", Own)
+    own.register_provider_class("refuses", Refuses)
+    makes: list[Callable[[], object]] = [
+        lambda: MockProvider(default_response=KEY, workers=0),
+        lambda: CompatibleProvider(api_key=KEY),
+        lambda: AnthropicProvider(api_key=KEY, auth_token=KEY),
+        lambda: own.add_provider("a", "openai", Settings()),
+        lambda: own.add_provider("a", "own", {"token": KEY, "workers": 0}),
+        lambda: own.add_provider("a", "own", {"token": "env:NONE", "secret": KEY}),
+        lambda: own.add_provider("a", "refuses", {"token": KEY}),
+        lambda: own.add_provider("", "openai", {"api_key": KEY}),
+        lambda: own.add_provider("a", "nobody", {"api_key": KEY}),
+        lambda: own.add_provider("a", "openai", [KEY]),
+    ]
+    for make in makes:
         with pytest.raises(ConfigurationError) as caught:
             make()
         assert sinks.leaks(**shown_of(caught.value)) == {}
+        assert "key" not in found_in(locals_of_ours(caught.value))
+
+
+def test_settings_without_an_end_are_refused() -> None:
+    nested: dict[str, Any] = {}
+    nested["parameters"] = [nested, nested]
+    for make in (
+        lambda: OpenAIProvider(api_key=KEY, **nested),
+        lambda: load_configuration({"providers": {"openai": nested}}, {}),
+        lambda: LLMManager().add_provider("a", "openai", nested),
+    ):
+        with pytest.raises(ConfigurationError, match="nested too deep"):
+            make()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        configuration_from_environment,
+        Broker.from_env,
+        BlockingBroker.from_env,
+        create_llm_manager_from_env,
+    ],
+)
+@pytest.mark.parametrize(
+    "wrong",
+    [{"OPENAI_TEMPERATURE": "warm"}, {"ANTHROPIC_API_KEY": f"{KEY}\n"}],
+)
+def test_a_wrong_environment(
+    sinks: Sinks, make: Callable[..., object], wrong: dict[str, str]
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        make({"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": f"http://h/{KEY}", **wrong})
+    assert sinks.leaks(**shown_of(caught.value)) == {}
+    assert "key" not in found_in(locals_of_ours(caught.value))
+
+
+def test_a_wrong_variable_of_a_class(
+    sinks: Sinks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", f"x-key: {KEY}\nbad name: {KEY}")
+    for settings in ({}, {"workers": 0}):
+        with pytest.raises(ConfigurationError) as caught:
+            OpenAIProvider(model="m", **settings)
+        assert sinks.leaks(**shown_of(caught.value)) == {}
+        assert "key" not in found_in(locals_of_ours(caught.value))
 
 
 def test_a_wrong_variable(sinks: Sinks, tmp_path: Path) -> None:
@@ -417,10 +516,13 @@ def test_a_wrong_variable(sinks: Sinks, tmp_path: Path) -> None:
         configuration_from_environment(environ)
     assert sinks.leaks(**shown_of(caught.value)) == {}
     path = tmp_path / "aitor.toml"
-    path.write_text(f'[providers.openai]\napi_key = "{KEY}"\nheaders = "{KEY}\n')
-    with pytest.raises(ConfigurationError) as caught:
-        load_configuration(path, {})
-    assert sinks.leaks(**shown_of(caught.value)) == {}
+    table = f'[providers.openai]\napi_key = "{KEY}"\n'
+    for wrong in (f'headers = "{KEY}\n', "workers = 0", "workers = 1" + "0" * 5_000):
+        path.write_text(f"{table}{wrong}")
+        with pytest.raises(ConfigurationError) as caught:
+            load_configuration(path, {})
+        assert sinks.leaks(**shown_of(caught.value)) == {}
+        assert "key" not in found_in(locals_of_ours(caught.value))
 
 
 @pytest.mark.anyio

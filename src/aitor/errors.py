@@ -262,7 +262,12 @@ class AnswerTooLargeError(MalformedAnswerError):
 
 
 class ProviderCrashError(APIError):
-    """The provider's code raised something unexpected; a bug there, or here."""
+    """
+    The provider's code raised something unexpected; a bug there, or here.
+
+    The text says where. What was raised is the cause if the broker was made with
+    `debug=True`; else it is let go, because its text may quote a key or a prompt.
+    """
 
     outcome = Outcome.CRASH
 

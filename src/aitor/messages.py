@@ -70,8 +70,11 @@ class Request:
         Make a request of a text, of messages, or of another request.
 
         Raises:
-            BadRequestError: If *prompt* is neither, or a message has no role.
+            BadRequestError: If *prompt* is neither, a message has no role, or a
+                parameter would have the answer come in another way.
         """
+        if parameters:
+            _check_parameters(parameters)
         if isinstance(prompt, str):
             return cls(({"role": "user", "content": prompt},), model, parameters or {})
         if isinstance(prompt, Request):
@@ -87,7 +90,8 @@ class Request:
         Check what no type checker has seen.
 
         Raises:
-            BadRequestError: If the model is no name, or the parameters no mapping.
+            BadRequestError: If the model is no name, or the parameters no mapping, or
+                one of them would have the answer come in another way.
         """
         if self.model is not None and not isinstance(self.model, str):
             kind = type(self.model).__name__
@@ -95,6 +99,7 @@ class Request:
         if not isinstance(self.parameters, Mapping):
             kind = type(self.parameters).__name__
             raise BadRequestError(f"'parameters' are to be a mapping, not {kind}")
+        _check_parameters(self.parameters)
 
     def fingerprint(self, **also: Any) -> str:
         """
@@ -125,6 +130,23 @@ class Request:
 
 Prompt: TypeAlias = str | Sequence[Message] | Request
 """Whatever `Request.of` understands."""
+
+
+OTHER_WAYS = {
+    "stream": "an answer is returned whole; a provider with 'first_token_timeout' or "
+    "'idle_timeout' streams it to the broker, to notice silence early",
+    "background": "nothing fetches the answer later; 'timeout' is how long to wait",
+    "messages": "they are the prompt, which is the first argument",
+}
+"""Parameters that say how an answer comes, or what is asked, and why not here."""
+
+NOT_ASKED = (None, False)
+
+
+def _check_parameters(parameters: Mapping[str, Any]) -> None:
+    for name, why in OTHER_WAYS.items():
+        if parameters.get(name) not in NOT_ASKED:
+            raise BadRequestError(f"{name!r} is no parameter of a request: {why}")
 
 
 def _checked(messages: object) -> tuple[Message, ...]:

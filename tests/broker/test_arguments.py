@@ -1,12 +1,13 @@
 """Arguments that no type checker has seen: an error for whoever gave them, at once."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import anyio
 import pytest
 
-from aitor import BlockingBroker
+from aitor import BlockingBroker, ReactAgent
 from aitor.broker.broker import Broker
 from aitor.errors import BadRequestError, ConfigurationError
 from aitor.messages import Request
@@ -115,3 +116,48 @@ def test_a_thread_is_told_at_once_too() -> None:
         with pytest.raises(ValueError, match="'timeout'"):
             list(broker.map(["x"], timeout="5"))
         assert broker.submit("x").text == "ok"
+
+
+ROADS: list[dict[str, Any]] = [
+    {"stream": True},
+    {"stream": 1.0},
+    {"background": True},
+    {"messages": [{"role": "user", "content": "unheard"}]},
+]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("road", ROADS)
+async def test_a_parameter_that_asks_for_another_kind_of_answer_is_refused(
+    road: dict[str, Any],
+) -> None:
+    """
+    Of the kind: something asked for that is accepted, and not done.
+
+    Siblings: a job in the background, whose answer nobody would fetch; a second
+    prompt, which the first one hides; in every verb, in a request, at the manager.
+    """
+    (name,) = road
+    told = f"'{name}' is no parameter of a request"
+    provider = ScriptedProvider("ok")
+    async with Broker([provider]) as broker:
+        with pytest.raises(BadRequestError, match=told):
+            await broker.submit("x", **road)
+        with pytest.raises(BadRequestError, match=told):
+            await broker.submit(Request(MESSAGES, None, road))
+        with pytest.raises(BadRequestError, match=told):
+            broker.submit_nowait("x", **road)
+        with pytest.raises(BadRequestError, match=told):
+            await anyio.to_thread.run_sync(
+                partial(broker.submit_from_thread, "x", **road)
+            )
+        (result,) = [one async for one in broker.map(["x"], **road)]
+        assert told in str(result.error)
+        agent = ReactAgent("a", broker=broker, **road)
+        with pytest.raises(BadRequestError, match=told):
+            await agent.solve("x")
+        with pytest.raises(BadRequestError, match=told):
+            Request.of("x", parameters=road)
+        assert not provider.sent
+        unset: dict[str, Any] = dict.fromkeys(road, False) | {"stream_options": None}
+        assert (await broker.submit("x", **unset)).text == "ok"

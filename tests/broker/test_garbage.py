@@ -15,6 +15,7 @@ import pytest
 from tests.broker.conftest import opens_after
 
 from aitor.broker.broker import Broker
+from aitor.broker.envelope import Call
 from aitor.errors import LLMError, RateLimitError, ServerError
 from aitor.messages import Answer, Request, Usage
 from aitor.providers.base import Progress, Provider
@@ -101,5 +102,6 @@ async def test_so_are_those_who_were_refused_while_they_waited() -> None:
             tasks.start_soon(fails, broker)
     assert len(provider.raised) == 1
     assert provider.nothing_left()
-    calls = [one for one in gc.get_objects() if type(one).__name__ == "Call"]
+    # Others have a class of that name, too.
+    calls = [one for one in gc.get_objects() if type(one) is Call]
     assert not [one for one in calls if one.actor.provider is provider]

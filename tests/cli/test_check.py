@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -158,3 +160,188 @@ def test_the_environment_is_checked_when_there_is_no_file(
     assert result.stdout.startswith("environment\n  failover      openai, then claude")
     assert "from OPENAI_API_KEY\n" in result.stdout
     assert "from ANTHROPIC_API_KEY in .env\n" in result.stdout
+
+
+# What a newcomer gets wrong.
+
+
+def test_every_missing_key_is_named_whatever_else_is_wrong(
+    run: Run, configure: Configure
+) -> None:
+    """
+    Of the kind: one problem told when there are several.
+
+    Siblings: keys that a table names and keys that it leaves to the environment, an
+    address, a setting, a limit; and nothing is told twice.
+    """
+    configure(
+        "[providers.openai]\n[providers.claude]\nkind = 'anthropic'\n"
+        "[providers.named]\nkind = 'openai'\napi_key = 'env:NAMED'\n"
+        "[providers.local]\nkind = 'compatible'\n"
+        "[providers.wrong]\nkind = 'mock'\nworkers = 0\nlimits = 'none'\n"
+    )
+    result = run("check")
+    assert result.exit_code == 2
+    told = [
+        line.removeprefix("aitor: aitor.toml: ") for line in result.stderr.split("\n")
+    ]
+    assert [line.partition("]")[0] for line in told if line] == [
+        "[providers.named",
+        "[providers.wrong",
+        "[providers.openai",
+        "[providers.claude",
+        "[providers.local",
+    ]
+    for word in ("NAMED", "OPENAI_API_KEY", "ANTHROPIC_API_KEY", "CUSTOM_LLM_BASE_URL"):
+        assert result.stderr.count(word) == 1 + (word == "NAMED")
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "told"),
+    [
+        ("openai", "gpt-5.4", None),
+        ("openai", "gpt-5.4-2026-03-05", None),
+        ("openai", "ft:gpt-4o:acme::id", None),
+        ("openai", "text-davinci-003", None),
+        ("openai", "gtp-5.4", "did you mean 'gpt-5.4'?"),
+        ("openai", "claude-sonnet-5-5", "none that is known of openai"),
+        ("anthropic", "claude-sonnet-5-5", None),
+        ("anthropic", "claude-sonet-5", "did you mean 'claude-sonnet-5'?"),
+        ("anthropic", "gpt-5.4", "none that is known of anthropic"),
+    ],
+)
+def test_a_model_that_nobody_knows_is_doubted_and_allowed(
+    run: Run, configure: Configure, kind: str, model: str, told: str | None
+) -> None:
+    configure(f'[providers.a]\nkind = "{kind}"\nmodel = "{model}"\napi_key = "k"\n')
+    result = run("check", "--json")
+    assert result.exit_code == 0
+    warnings = json.loads(result.stdout)["warnings"]
+    assert len(warnings) == (told is not None)
+    assert told is None or told in warnings[0]
+
+
+def test_at_another_address_any_model_may_be_there(
+    run: Run, configure: Configure
+) -> None:
+    configure(
+        '[providers.a]\nkind = "openai"\nmodel = "x"\napi_key = "k"\n'
+        'base_url = "http://127.0.0.1:9/v1"\n'
+        '[providers.b]\nkind = "compatible"\nmodel = "x"\n'
+        'base_url = "http://127.0.0.1:9/v1"\n'
+        '[providers.c]\nkind = "openai"\nmodel = "x"\napi_key = "z"\nrules.x = {}\n'
+    )
+    assert json.loads(run("check", "--json").stdout)["warnings"] == []
+
+
+LIVE = f"""
+failover = ["mock"]
+[providers.mock]
+model = "m\\u001b[2J"
+[providers.locked]
+kind = "users_providers:Locked"
+[providers.broken]
+kind = "users_providers:Broken"
+max_retries = 0
+[providers.silent]
+kind = "users_providers:Silent"
+[providers.odd]
+kind = "users_providers:Nonsense"
+max_retries = 0
+[providers.dead]
+kind = "compatible"
+model = "m"
+api_key = "{CANARY}"
+base_url = "http://127.0.0.1:9/v1"
+max_retries = 0
+"""
+
+NONSENSE = """
+
+class Nonsense(Echo):
+    async def complete(self, request, progress):
+        return "no answer"
+"""
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_each_provider_can_be_asked_in_earnest(
+    run: Run, configure: Configure, directory: Path, backend: str
+) -> None:
+    """
+    One that hangs, one that is not there, one that is broken and one without the right
+    key keep nobody waiting and hide nobody else, though only one is asked by default.
+    """
+    with (directory / "users_providers.py").open("a") as file:
+        file.write(NONSENSE)
+    sys.modules.pop("users_providers", None)
+    configure(f'backend = "{backend}"\n{LIVE}')
+    result = run("check", "--live", "--timeout", "0.5")
+    assert result.exit_code == 1
+    asked = result.stdout.partition("\nasked\n")[2].splitlines()
+    told = dict(line.split(maxsplit=1) for line in asked)
+    assert list(told) == ["mock", "locked", "broken", "silent", "odd", "dead"]
+    assert told["mock"].startswith("answered after 0.0")
+    assert "AuthenticationError: the key is wrong" in told["locked"]
+    assert "ServerError: it fell\\u001b[31m over" in told["broken"]
+    assert "DeadlineExceededError" in told["silent"]
+    assert "ProviderCrashError: Nonsense raised TypeError" in told["odd"]
+    assert "ConnectionFailedError" in told["dead"]
+    assert all(line.isprintable() for line in asked)
+
+
+def test_what_came_back_can_be_had_as_json(run: Run, configure: Configure) -> None:
+    configure(LIVE.partition("[providers.broken]")[0])
+    result = run("check", "--live", "--json")
+    assert result.exit_code == 1
+    seen = json.loads(result.stdout)
+    assert seen["ok"] is False
+    assert seen["live"]["mock"]["ok"] is True
+    assert seen["live"]["mock"]["output_tokens"] > 0
+    locked = seen["live"]["locked"]
+    assert (locked["error"], locked["status"]) == ("AuthenticationError", 401)
+
+
+def test_nothing_is_sent_unless_that_is_asked_for(
+    run: Run, configure: Configure
+) -> None:
+    configure(LIVE.partition("[providers.silent]")[0])
+    result = run("check")
+    assert result.exit_code == 0
+    assert "\nasked\n" not in result.stdout
+    assert "live" not in json.loads(run("check", "--json").stdout)
+
+
+def test_all_is_well_where_everybody_answers(run: Run, configure: Configure) -> None:
+    configure("[providers.mock]")
+    assert run("check", "--live").exit_code == 0
+    assert json.loads(run("check", "--live", "--json").stdout)["ok"] is True
+
+
+# Advice is tried.
+
+
+def test_without_a_configuration_ways_without_a_key_are_named_and_work(
+    run: Run, configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Of the kind: advice that nobody tried.
+    """
+    told = run("check").stderr
+    for word in ("[providers.mock]", "aitor fake-provider", "CUSTOM_LLM_BASE_URL"):
+        assert word in told
+    configure("[providers.mock]")
+    assert run("ask", "hello").exit_code == 0
+    configure("")
+    Path("aitor.toml").unlink()
+    aitor = str(Path(sys.executable).with_name("aitor"))
+    command = [aitor, "fake-provider", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            monkeypatch.setenv("CUSTOM_LLM_BASE_URL", process.stdout.readline().strip())
+            monkeypatch.setenv("CUSTOM_LLM_MODEL", "any name")
+            assert run("ask", "hello").stdout == "Answer to hello\n"
+            assert "answered after" in run("check", "--live").stdout
+        finally:
+            process.terminate()

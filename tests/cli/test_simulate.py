@@ -1,6 +1,7 @@
 """`aitor simulate`: how a batch would go, without a network or a key."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -206,3 +207,19 @@ def test_a_file_that_is_no_toml_is_told_once(run: Run, configure: Configure) -> 
     result = run("simulate", "--requests", "10")
     assert result.exit_code == 2
     assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_without_the_price_list_the_extra_is_named_and_not_the_list_blamed(
+    run: Run, configure: Configure, monkeypatch: pytest.MonkeyPatch, installed: bool
+) -> None:
+    """
+    Of the kind: an optional part that is missing, told as if the world were short.
+    """
+    if not installed:
+        monkeypatch.setitem(sys.modules, "genai_prices", None)
+    configure('[providers.openai]\nmodel = "no-such-model"\napi_key = "k"\n')
+    result = run("simulate", "--requests", "10", "--latency", "1")
+    cost = next(line for line in result.stdout.splitlines() if "  cost " in line)
+    assert "no price is known for openai" in cost
+    assert ("extra 'cli' or 'cost'" in cost) is not installed

@@ -79,6 +79,7 @@ def test_the_broker_gets_all_that_is_configured(
             "tenants": {"gold": 3},
             "drain_timeout": 5,
             "retry_ratio": 0.5,
+            "debug": True,
             "providers": {"mock": {}},
         }
     ).broker()
@@ -88,6 +89,7 @@ def test_the_broker_gets_all_that_is_configured(
         "tenants": {"gold": 3.0},
         "drain_timeout": 5.0,
         "retry_ratio": 0.5,
+        "debug": True,
         "listeners": (),
     }
 

@@ -107,7 +107,10 @@ def test_the_default_provider_is_asked_first(
 NOTHING = (
     "no provider is configured: write aitor.toml with a table [providers.NAME], or "
     "name such a file in AITOR_CONFIG, or set one of OPENAI_API_KEY, "
-    "ANTHROPIC_API_KEY, CUSTOM_LLM_BASE_URL"
+    "ANTHROPIC_API_KEY, CUSTOM_LLM_BASE_URL; without a key: the table "
+    "[providers.mock] answers by itself, and 'aitor fake-provider' is a provider on "
+    "this machine, for which CUSTOM_LLM_BASE_URL is the address that it tells and "
+    "CUSTOM_LLM_MODEL any name"
 )
 
 

@@ -695,14 +695,6 @@ BROKER = (
         SUBMIT,
     ),
     Mutation(
-        "crash-tells-its-text",
-        "broker/costs.py",
-        "raised {type(error).__name__}, a fault",
-        "raised {error}, a fault",
-        "An unknown exception's text is never repeated.",
-        f"{SUBMIT} {GUARDS} -k 'crash or text'",
-    ),
-    Mutation(
         "anything-is-an-answer",
         "broker/exchange.py",
         "if not isinstance(answer, Answer):",

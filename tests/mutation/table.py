@@ -3,6 +3,7 @@
 from tests.mutation.agents import AGENTS
 from tests.mutation.batch import BATCH
 from tests.mutation.broker import BROKER
+from tests.mutation.command_line import COMMAND_LINE
 from tests.mutation.laws import LAWS
 from tests.mutation.mutation import Mutation
 from tests.mutation.providers import PROVIDERS
@@ -17,4 +18,5 @@ MUTATIONS: tuple[Mutation, ...] = (
     *BROKER,
     *BATCH,
     *AGENTS,
+    *COMMAND_LINE,
 )

@@ -289,9 +289,12 @@ async def test_the_wrong_key_is_refused_and_not_repeated(
         assert right.status == 200
 
 
-async def test_no_key_at_all_is_refused() -> None:
-    async with memory(FakeProvider()) as client:
-        assert (await client.ask(CHAT, authorization="")).status == 401
+@pytest.mark.parametrize("path", PATHS)
+async def test_no_key_at_all_is_refused_where_there_is_one(path: str) -> None:
+    for key, status in ((None, 200), ("sk-right", 401)):
+        async with memory(FakeProvider(api_key=key)) as client:
+            answer = await client.ask(path, question(path), authorization="")
+            assert answer.status == status
 
 
 @pytest.mark.parametrize("path", PATHS)

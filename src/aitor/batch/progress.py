@@ -14,18 +14,23 @@ import anyio
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 from aitor.batch.summary import Served, Summary
 from aitor.broker.ledger import Totals
 from aitor.outcomes import Outcome
+from aitor.terminal import one_line
 
-__all__ = ("Pace", "report", "show_progress")
+__all__ = ("Pace", "cell", "report", "show_progress")
 
 INTERVAL = 0.25
 """Seconds between two drawings of the line."""
 
 WIDTH = 200
 """Characters that a table may take where there is no terminal."""
+
+WORDS = 80
+"""Characters of a name in a table."""
 
 WINDOW = 10.0
 """Seconds that a pace is taken over."""
@@ -68,7 +73,7 @@ async def show_progress(
         limit: Most rows that are taken.
     """
     pace = Pace()
-    columns = BarColumn(bar_width=16), TextColumn("{task.description}")
+    columns = BarColumn(bar_width=16), TextColumn("{task.description}", markup=False)
     # Without a thread of its own, which would read the numbers while they change.
     with Progress(
         *columns,
@@ -87,7 +92,7 @@ async def show_progress(
                 task,
                 total=total,
                 completed=summary.ended,
-                description=line(summary, total, *rates),
+                description=one_line(line(summary, total, *rates)),
             )
             progress.refresh()
             await anyio.sleep(INTERVAL)
@@ -183,8 +188,8 @@ def _served(summary: Summary) -> Table:
         rows.append((("all", ""), summary.total))
     for (provider, model), served in rows:
         table.add_row(
-            provider,
-            model,
+            cell(provider),
+            cell(model),
             f"{served.rows:,}",
             f"{served.usage.input_tokens:,}",
             f"{served.usage.output_tokens:,}",
@@ -201,7 +206,7 @@ def _asked(totals: dict[str, Totals]) -> Table:
     table.add_column("waited, in all")
     for provider, total in totals.items():
         table.add_row(
-            provider,
+            cell(provider),
             f"{total.sent:,}",
             f"{total.answered:,}",
             f"{total.seconds / total.sent:,.2f}",
@@ -219,6 +224,11 @@ def _asked(totals: dict[str, Totals]) -> Table:
     return table
 
 
+def cell(text: object) -> Text:
+    """Return *text*, which came from outside, as a table may have it: no markup."""
+    return Text(one_line(text, WORDS))
+
+
 def _listed(words: Iterable[str]) -> str:
     return ", ".join(words) or "-"
 
@@ -227,5 +237,5 @@ def _failures(summary: Summary) -> Table:
     table = Table("failed with", box=None, pad_edge=False)
     table.add_column("rows", justify="right")
     for name, rows in summary.failures.most_common():
-        table.add_row(name, f"{rows:,}")
+        table.add_row(cell(name), f"{rows:,}")
     return table

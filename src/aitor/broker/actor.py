@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING
 import anyio
 
 from aitor.broker import refusals
-from aitor.broker.costs import Costs, crash_of
+from aitor.broker.costs import Costs
+from aitor.broker.crashes import crash_of
 from aitor.broker.envelope import Call, State
 from aitor.broker.ledger import Ledger
 from aitor.broker.limit import Limit
@@ -89,6 +90,7 @@ class Actor:
         watch: Ends what takes too long.
         peers: The broker's actors, by name: what waits at one of them may move here.
         weights: Shares of the tenants that differ from 1.
+        debug: Whether an error keeps what the provider's code raised.
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class Actor:
         watch: Watch,
         peers: Mapping[str, "Actor"] | None = None,
         weights: Mapping[str, float] | None = None,
+        debug: bool = False,
     ) -> None:
         settings = provider.settings
         self.name = name
@@ -118,6 +121,7 @@ class Actor:
         self._emit = emit
         self._each = each
         self._ledger = ledger
+        self._debug = debug
         self.watch = watch
         self._mailbox = Mailbox(settings.queue_size, weights or {})
         self._free = settings.workers
@@ -558,7 +562,7 @@ class Actor:
             with suppress(Exception):
                 self.provider.restart()
             self._emit(ProviderRestarted(self.name, kind))
-        return crash_of(self.provider, error)
+        return crash_of(self.provider, error, debug=self._debug)
 
     def _check_deadline(self, call: Call, now: float) -> None:
         envelope = call.envelope

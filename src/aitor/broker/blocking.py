@@ -19,6 +19,7 @@ from aitor.broker.mapping import Map, MapResult
 from aitor.broker.statistics import Statistics
 from aitor.errors import BrokerClosedError
 from aitor.messages import Prompt, Reply
+from aitor.providers.concealed import concealed
 
 __all__ = ("BlockingBroker",)
 
@@ -43,11 +44,15 @@ class BlockingBroker:
     @classmethod
     def from_config(cls, source: str | PathLike[str] | Mapping[str, Any]) -> Self:
         """Make one as `Broker.from_config` does."""
+        source = concealed(source)
         return cls(Broker.from_config(source))
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
         """Make one as `Broker.from_env` does."""
+        from aitor.config.environment import veiled  # a floor above
+
+        environ = veiled(environ)
         return cls(Broker.from_env(environ))
 
     def submit(self, prompt: Prompt, **arguments: Any) -> Reply:

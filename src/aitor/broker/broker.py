@@ -45,6 +45,7 @@ from aitor.laws.budget import RetryBudget
 from aitor.logs import log_events, report_broken_listener
 from aitor.messages import Prompt, Reply, Request
 from aitor.providers.base import Provider
+from aitor.providers.concealed import concealed
 
 __all__ = ("Broker", "Model")
 
@@ -67,6 +68,9 @@ class Broker:
         drain_timeout: Seconds that closing waits for what is in flight.
         retry_ratio: Further tries per request that the process allows itself.
         cache: Where answers are kept; by default nowhere.
+        debug: Keep what a provider's own code raised as the cause of its
+            `ProviderCrashError`. A traceback with its variables then shows prompts
+            and keys, so it is meant for the desk and not for production.
         listeners: Called with every event. Without any, only what an operator
             should know (circuits, pauses, crashes) is logged, as `aitor.logs` says.
         seed: Makes all jitter repeatable; for tests and simulations.
@@ -87,6 +91,7 @@ class Broker:
         cache: Cache | None = None,
         listeners: Sequence[Listener] = (),
         seed: int | None = None,
+        debug: bool = False,
     ) -> None:
         named = by_name(providers)
         self._run: object | None = UNKNOWN_RUN
@@ -95,6 +100,7 @@ class Broker:
         self._ledger = Ledger()
         self._watch = Watch()
         self._cache = cache
+        self._debug = debug
         self._limits, self._tenants = limits or {}, tenants or {}
         self._roster = Roster(self._actor)
         self._actors = self._roster.actors
@@ -128,6 +134,7 @@ class Broker:
         """
         from aitor.config import load_configuration  # a floor above
 
+        source = concealed(source)
         return load_configuration(source).broker()
 
     @classmethod
@@ -139,7 +146,9 @@ class Broker:
             ConfigurationError: Naming the variable, or the ways to go on.
         """
         from aitor.config import configuration_from_environment
+        from aitor.config.environment import veiled
 
+        environ = veiled(environ)
         return configuration_from_environment(environ).broker()
 
     def add_provider(self, name: str, provider: Provider) -> None:
@@ -407,6 +416,7 @@ class Broker:
             watch=self._watch,
             peers=self._actors,
             weights=self._tenants,
+            debug=self._debug,
         )
 
     # Watching.

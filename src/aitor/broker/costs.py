@@ -8,7 +8,6 @@ from typing import Any
 
 from aitor.broker.envelope import Call
 from aitor.broker.policy import POLICIES, Charge
-from aitor.errors import ProviderCrashError
 from aitor.laws.bucket import NO_COST, ONE_CALL, Cost
 from aitor.laws.estimate import Estimator
 from aitor.logs import report_broken_method
@@ -16,7 +15,7 @@ from aitor.messages import Answer, Request
 from aitor.outcomes import Outcome
 from aitor.providers.base import Provider, guess_tokens
 
-__all__ = ("Costs", "crash_of")
+__all__ = ("Costs",)
 
 
 class Costs:
@@ -108,12 +107,3 @@ def _sensible(said: Any) -> float | None:
     if not number < math.inf:
         raise ValueError(f"a finite number was expected, not {number}")
     return number
-
-
-def crash_of(provider: Provider, error: BaseException) -> ProviderCrashError:
-    """Return what callers get to see of an *error* that *provider* did not expect."""
-    # The text of an unknown exception may quote a key or a prompt, and so may what it
-    # refers to, so neither goes along.
-    return ProviderCrashError(
-        f"{type(provider).__name__} raised {type(error).__name__}, a fault in its code"
-    )

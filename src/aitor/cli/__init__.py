@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from aitor import __version__
 from aitor.cli.exits import INTERRUPTED, MISUSED
-from aitor.cli.streams import open_closed_streams, write
+from aitor.cli.streams import exits_when_full, open_closed_streams, write
 
 if TYPE_CHECKING:
     import typer
@@ -42,7 +42,9 @@ def main() -> None:
         # The provider classes that a configuration names may lie where the command
         # runs; last, so that they cannot take the place of other modules.
         sys.path.append("")
-    run()
+    with exits_when_full():
+        # Help, tables and messages of other libraries go there, too.
+        run()
 
 
 def application() -> "typer.Typer":

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aitor.cli.exits import exits_for_errors
+from aitor.cli.exits import exits_for_errors, tell
 from aitor.cli.options import Backend, Config
 from aitor.cli.signals import last_one_ends
 from aitor.cli.streams import require, write
+from aitor.terminal import one_line, paragraphs
 
 if TYPE_CHECKING:
     from aitor.config import Configuration
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 __all__ = ("ask",)
 
 STANDARD_INPUT = "-"
+
+MOST_TOLD = 80
+"""Characters of an option that are repeated."""
 
 
 def ask(
@@ -101,11 +105,23 @@ async def _ask(
 def _parameter(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not (key and equals):
-        raise typer.BadParameter(f"{text!r} is not KEY=VALUE", param_hint="--set")
+        raise typer.BadParameter(
+            f"{one_line(repr(text), MOST_TOLD)} is not KEY=VALUE", param_hint="--set"
+        )
     try:
-        return key, json.loads(value)
+        return key, json.loads(value, parse_constant=_no_number)
     except ValueError:
         return key, value
+    except RecursionError:
+        raise typer.BadParameter(
+            f"the value of {one_line(key, MOST_TOLD)!r} is nested too deep",
+            param_hint="--set",
+        ) from None
+
+
+def _no_number(word: str) -> None:
+    # `NaN` and its kin are no JSON, though Python reads them.
+    raise ValueError(f"{word} is no JSON")
 
 
 def _standard_input() -> str:
@@ -127,9 +143,10 @@ def _tell_attempt(event: "Event") -> None:
     status = f" (status {attempt.status})" if attempt.status else ""
     waited = f", waited {attempt.waits.total:.2f} s" if attempt.waits.total else ""
     model = f" {attempt.model}" if attempt.model else ""
-    sys.stderr.write(
+    tell(
         f"{attempt.provider}{model}: {attempt.outcome}{status} "
-        f"after {attempt.seconds:.2f} s{waited}\n"
+        f"after {attempt.seconds:.2f} s{waited}",
+        by="",
     )
 
 
@@ -144,6 +161,9 @@ def _as_json(reply: "Reply") -> str:
 
 
 def _write(text: str) -> None:
+    if sys.stdout.isatty():
+        # Whoever takes an answer from a pipe or a file gets it as it is.
+        text = paragraphs(text)
     # An answer may hold half of a surrogate pair, which no encoding takes.
     encoding = sys.stdout.encoding or "utf-8"
     write(text.encode(encoding, "replace").decode(encoding) + "\n")

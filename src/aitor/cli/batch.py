@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from aitor.cli.exits import FAILED, MISUSED, exits_for_errors
+from aitor.cli.exits import tell as _tell
 from aitor.cli.options import Backend, Config
 from aitor.cli.signals import last_one_ends
 from aitor.cli.streams import require, write
@@ -94,7 +95,9 @@ InFlight = Annotated[
 Timeout = Annotated[
     float | None, typer.Option(min=0.001, help="Seconds for each row, retries too.")
 ]
-Priority = Annotated[int, typer.Option(help="Higher goes first.")]
+Priority = Annotated[
+    int, typer.Option(min=-1_000_000, max=1_000_000, help="Higher goes first.")
+]
 Tenant = Annotated[str | None, typer.Option(help="On whose behalf.")]
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="Draw no progress.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Tell errors only.")]
@@ -310,7 +313,3 @@ def _takes_text(stream: TextIO) -> bool:
     ready = select.poll()
     ready.register(stream, select.POLLOUT)
     return bool(ready.poll(0))
-
-
-def _tell(text: str) -> None:
-    sys.stderr.write(f"aitor: {text}\n")

@@ -9,9 +9,10 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
-from aitor.cli.exits import MISUSED, exits_for_errors
+from aitor.cli.exits import FAILED, MISUSED, exits_for_errors
 from aitor.cli.options import Config
 from aitor.cli.streams import write
+from aitor.terminal import one_line
 
 __all__ = ("check",)
 
@@ -23,9 +24,20 @@ MOST_WAITS = 5
 
 def check(
     config: Config = None,
+    live: Annotated[
+        bool,
+        typer.Option("--live", help="Ask each provider for a few tokens, in earnest."),
+    ] = False,
+    timeout: Annotated[
+        float, typer.Option(min=0.001, help="Seconds for each that --live asks.")
+    ] = 30.0,
     as_json: Annotated[bool, typer.Option("--json", help="Write it as JSON.")] = False,
 ) -> None:
-    """Say what the configuration means, or what is wrong with it."""
+    """
+    Say what the configuration means, or what is wrong with it.
+
+    Nothing is sent without --live; with it the exit code is 1 if one did not answer.
+    """
     from aitor.config import find_configuration
     from aitor.config.meaning import describe
     from aitor.errors import ConfigurationError
@@ -39,10 +51,18 @@ def check(
                 raise
         _write_json({"ok": False, "errors": error.message.splitlines()})
         sys.exit(MISUSED)
+    if live:
+        from aitor.cli.live import ask_everybody
+
+        with exits_for_errors():
+            meaning["live"] = ask_everybody(configuration, timeout)
+    well = all(found["ok"] for found in meaning.get("live", {}).values())
     if as_json:
-        _write_json({"ok": True, **meaning})
+        _write_json({"ok": well, **meaning})
     else:
         _show(list(_sections(meaning)))
+    if not well:
+        sys.exit(FAILED)
 
 
 def _write_json(value: Mapping[str, Any]) -> None:
@@ -62,6 +82,10 @@ def _sections(meaning: Mapping[str, Any]) -> Iterator[tuple[str, Rows]]:
         yield f"limit {name}", rows
     if meaning["warnings"]:
         yield "warnings", [("!", warning) for warning in meaning["warnings"]]
+    if live := meaning.get("live"):
+        from aitor.cli.live import in_words
+
+        yield "asked", [(name, in_words(found)) for name, found in live.items()]
 
 
 def _general(meaning: Mapping[str, Any]) -> Rows:
@@ -150,10 +174,14 @@ def _breaker(breaker: Mapping[str, Any]) -> str:
 
 
 def _show(sections: Iterable[tuple[str, Rows]]) -> None:
+    plain = (
+        (one_line(title), [(one_line(label), one_line(text)) for label, text in rows])
+        for title, rows in sections
+    )
     if _is_terminal():
-        _show_tables(sections)
+        _show_tables(plain)
         return
-    for title, rows in sections:
+    for title, rows in plain:
         width = max(len(label) for label, _ in rows)
         write(f"{title}\n")
         for label, text in rows:
@@ -171,8 +199,8 @@ def _show_tables(sections: Iterable[tuple[str, Rows]]) -> None:
 
     console = Console()
     for title, rows in sections:
-        table = Table(title=title, title_justify="left", show_header=False)
+        # As texts: a name in square brackets is no markup.
+        table = Table(title=Text(title), title_justify="left", show_header=False)
         for label, text in rows:
-            # As texts: a name in square brackets is no markup.
             table.add_row(Text(label), Text(text))
         console.print(table)

@@ -4,11 +4,12 @@ Exit codes, and how an error becomes one: a line on standard error, no traceback
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from aitor.errors import ConfigurationError, LLMError
+from aitor.terminal import one_line
 
-__all__ = ("FAILED", "INTERRUPTED", "MISUSED", "exits_for_errors")
+__all__ = ("FAILED", "INTERRUPTED", "MISUSED", "exits_for_errors", "tell")
 
 FAILED = 1
 """A request was not answered."""
@@ -28,10 +29,10 @@ def exits_for_errors() -> Iterator[None]:
     except ConfigurationError as error:
         # One problem a line.
         for problem in error.message.splitlines():
-            _tell(problem)
+            tell(problem)
         raise SystemExit(MISUSED) from None
     except LLMError as error:
-        _tell(str(error))
+        tell(str(error))
         raise SystemExit(FAILED) from None
     except BaseExceptionGroup as group:
         # Trio delivers an interrupt inside of whatever task groups there are. One by
@@ -41,7 +42,12 @@ def exits_for_errors() -> Iterator[None]:
         raise SystemExit(INTERRUPTED) from None
 
 
-def _tell(text: str) -> None:
-    # A provider's text may hold line breaks and a terminal's control characters.
-    line = "".join(each if each.isprintable() else " " for each in text)
-    sys.stderr.write(f"aitor: {line}\n")
+def tell(text: str, by: str = "aitor: ") -> None:
+    """
+    Write a line to standard error, whatever *text* holds.
+
+    Where nothing can be written the exit code has to do: that a line is lost is no
+    reason to lose an answer.
+    """
+    with suppress(OSError):
+        sys.stderr.write(f"{by}{one_line(text)}\n")

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from aitor.cli.exits import MISUSED, tell
+from aitor.cli.streams import write
+
 if TYPE_CHECKING:
     from aitor.testing import FakeProvider
 
@@ -109,7 +112,7 @@ def fake_provider(
         str | None,
         typer.Option(
             envvar="AITOR_FAKE_API_KEY",
-            help="The only key taken; any without.",
+            help="The only key taken; any or none without.",
             rich_help_panel=_VENDOR,
         ),
     ] = None,
@@ -160,8 +163,8 @@ def fake_provider(
     try:
         anyio.run(run, backend=backend)
     except OSError as error:
-        typer.echo(f"cannot listen on {host}:{port}: {error}", err=True)
-        raise typer.Exit(2) from None
+        tell(f"cannot listen on {host}:{port}: {error}")
+        raise typer.Exit(MISUSED) from None
 
 
 async def _serve(
@@ -172,11 +175,19 @@ async def _serve(
 
     import anyio
 
+    unheard: SystemExit | None = None
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with provider.serve(host=host, port=port) as url:
-            typer.echo(json.dumps({"url": url}) if as_json else url)
-            async for _ in signals:
-                break
+            try:
+                write((json.dumps({"url": url}) if as_json else url) + "\n")
+            except SystemExit as error:
+                # Raised here it would leave in an exception group.
+                unheard = error
+            else:
+                async for _ in signals:
+                    break
+        if unheard is not None:
+            raise unheard
         _summarise(provider, as_json=as_json)
 
 
@@ -197,4 +208,4 @@ def _summarise(provider: "FakeProvider", *, as_json: bool) -> None:
             f"{statistics.peak_in_flight} at once, {statistics.violations} beyond a "
             f"limit; {bill.input_tokens} input and {bill.output_tokens} output tokens"
         )
-    typer.echo(text, err=True)
+    tell(text, by="")

@@ -16,6 +16,7 @@ import typer
 from aitor.cli.exits import exits_for_errors
 from aitor.cli.options import Config
 from aitor.cli.streams import write
+from aitor.terminal import one_line
 
 if TYPE_CHECKING:
     from aitor.config import Configuration
@@ -206,8 +207,8 @@ def _batch(
             count = 0
         if count < 1:
             raise ValueError(
-                f"{requests!r} is no number of requests: expected a whole number of at "
-                f"least 1, such as 1_000_000"
+                f"{one_line(repr(requests), 80)} is no number of requests: expected a "
+                f"whole number of at least 1, such as 1_000_000"
             )
     with _option("--tokens-in"):
         tokens = INPUT_TOKENS if tokens_in is None else Distribution.parse(tokens_in)
@@ -224,7 +225,7 @@ def _option(name: str) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint=name) from None
+        raise typer.BadParameter(one_line(error), param_hint=name) from None
 
 
 # Running.
@@ -277,5 +278,6 @@ def _save(path: Path, picture: str) -> None:
         path.write_text(picture, encoding="utf-8")
     except OSError as error:
         raise typer.BadParameter(
-            f"{path} cannot be written: {error.strerror or error}", param_hint="--svg"
+            f"{one_line(path)} cannot be written: {error.strerror or error}",
+            param_hint="--svg",
         ) from None

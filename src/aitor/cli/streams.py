@@ -5,11 +5,17 @@ The standard streams, which a shell may have closed (`>&-`) or put on a full dis
 import errno
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
-from aitor.cli.exits import FAILED
+from aitor.cli.exits import FAILED, tell
 
-__all__ = ("open_closed_streams", "require", "write")
+__all__ = ("exits_when_full", "open_closed_streams", "require", "write")
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""What a disk says that takes no more."""
 
 MODES = {"stdin": "r", "stdout": "w", "stderr": "w"}
 
@@ -58,9 +64,28 @@ def write(text: str) -> None:
         # A reader that has gone is typer's affair.
         if error.errno == errno.EPIPE:
             raise
-        sys.stderr.write(
-            f"aitor: standard output cannot be written ({error.strerror})\n"
-        )
-        # What is left of it would be tried, and complained of, once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(FAILED) from None
+        _exit(error)
+
+
+@contextmanager
+def exits_when_full() -> Iterator[None]:
+    """
+    Turn what others meet who write to standard output into a line and an exit code.
+
+    Raises:
+        SystemExit: If the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        # Files have their names in their errors.
+        if error.errno not in FULL or error.filename is not None:
+            raise
+        _exit(error)
+
+
+def _exit(error: OSError) -> NoReturn:
+    tell(f"standard output cannot be written ({error.strerror})")
+    # What is left of it would be tried, and complained of, once more.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(FAILED) from None

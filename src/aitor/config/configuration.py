@@ -13,6 +13,7 @@ from aitor.broker.limit import Limit
 from aitor.errors import ConfigurationError
 from aitor.events import Listener
 from aitor.providers.base import Provider
+from aitor.providers.concealed import concealed
 from aitor.providers.settings import LimitSettings, ProviderSettings
 
 __all__ = ("Configuration", "ConfiguredProvider")
@@ -45,7 +46,8 @@ class ConfiguredProvider:
         settings = self.settings
         # Only what was given: a default that a class takes from elsewhere, such as
         # the environment, must not be overruled by our None.
-        given = {name: getattr(settings, name) for name in settings.model_fields_set}
+        names = settings.model_fields_set
+        given = concealed({name: getattr(settings, name) for name in names})
         return self.provider_class(**given)
 
 
@@ -63,6 +65,7 @@ class Configuration:
         drain_timeout: Seconds that requests have to finish when the broker closes.
         retry_ratio: Retries allowed for each request of the process.
         backend: What the command line runs on: `asyncio` or `trio`.
+        debug: Whether an error keeps what a provider's own code raised; see `Broker`.
     """
 
     source: str
@@ -73,6 +76,7 @@ class Configuration:
     drain_timeout: float = 30.0
     retry_ratio: float = 0.2
     backend: str = "asyncio"
+    debug: bool = False
 
     def make_providers(self) -> dict[str, Provider]:
         """
@@ -109,4 +113,5 @@ class Configuration:
             drain_timeout=self.drain_timeout,
             retry_ratio=self.retry_ratio,
             listeners=listeners,
+            debug=self.debug,
         )

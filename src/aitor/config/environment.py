@@ -16,7 +16,7 @@ from typing import Self
 
 from aitor.errors import ConfigurationError
 
-__all__ = ("Environment", "Variable", "look_up")
+__all__ = ("Environment", "Variable", "look_up", "veiled")
 
 
 class Variable(str):
@@ -108,6 +108,34 @@ class Environment(Mapping[str, str]):
 
     def __len__(self) -> int:
         return len({**self._file, **self._process})
+
+
+class Veiled(Mapping[str, str]):
+    """
+    Variables that were handed over, which no traceback shows.
+
+    Args:
+        given: The variables.
+    """
+
+    def __init__(self, given: Mapping[str, str]) -> None:
+        self._given = given
+
+    def __getitem__(self, name: str) -> str:
+        return self._given[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._given)
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+
+def veiled(environ: Mapping[str, str] | None) -> Mapping[str, str]:
+    """Return *environ*, by default that of the process, without a `repr` that tells."""
+    if environ is None:
+        return Environment()
+    return environ if isinstance(environ, Environment) else Veiled(environ)
 
 
 def look_up(

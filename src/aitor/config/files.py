@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from aitor.config.configuration import Configuration
-from aitor.config.environment import Environment
+from aitor.config.environment import veiled
 from aitor.config.tables import read_tables
 from aitor.errors import ConfigurationError
+from aitor.providers.concealed import concealed
 
 __all__ = ("Source", "load_configuration")
 
@@ -21,7 +22,7 @@ Source: TypeAlias = str | os.PathLike[str] | Mapping[str, Any]
 
 
 def load_configuration(
-    source: Source, environ: Mapping[str, str] | None = None
+    source: Source, environ: Mapping[str, str] | None = None, *, keys: bool = True
 ) -> Configuration:
     """
     Read *source*, check it, and return what it means.
@@ -30,16 +31,20 @@ def load_configuration(
         source: A TOML file's name, or a mapping of the same shape.
         environ: Where `env:NAME` is looked up; by default the variables of the
             process, and behind them those of a file `.env` in the working directory.
+        keys: Whether the providers need their keys; a forecast does not.
 
     Raises:
         ConfigurationError: Telling everything that is wrong, one problem a line,
             each with file, table, key, value and what was expected.
     """
-    environ = Environment() if environ is None else environ
     name = "configuration" if isinstance(source, Mapping) else str(Path(source))
+    source, environ = concealed(source, f"{name}: "), veiled(environ)
     try:
-        document = source if isinstance(source, Mapping) else _parse(Path(source))
-        return read_tables(document, name, environ)
+        if isinstance(source, Mapping):
+            return read_tables(source, name, environ, keys=keys)
+        return read_tables(
+            concealed(_parse(Path(source)), f"{name}: "), name, environ, keys=keys
+        )
     except RecursionError:
         raise ConfigurationError(f"{name}: it is nested too deep") from None
 
@@ -59,10 +64,12 @@ def _parse(path: Path) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         # The parser puts the place last; who has to look for it wants it first.
         told = re.fullmatch(r"(.*) \(at (.*)\)", str(error), re.DOTALL)
-        problem, place = told.groups() if told else (str(error), "somewhere")
-        raise ConfigurationError(f"{path}, {place}: {problem}") from None
+        what, place = told.groups() if told else (str(error), "somewhere")
+        problem = f"{path}, {place}: {what}"
     except ValueError:
         # Python's own limit, which the parser does not know.
-        raise ConfigurationError(
-            f"{path}: a number has thousands of digits, and TOML's have 64 bits"
-        ) from None
+        problem = f"{path}: a number has thousands of digits, and TOML's have 64 bits"
+    finally:
+        # Neither this frame nor the parser's, which has it, goes along with the error.
+        del text
+    raise ConfigurationError(problem)

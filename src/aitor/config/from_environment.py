@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aitor.config.configuration import Configuration
-from aitor.config.environment import Environment, look_up
+from aitor.config.environment import look_up, veiled
 from aitor.config.files import load_configuration
 from aitor.config.tables import read_tables
 from aitor.errors import ConfigurationError
@@ -74,7 +74,7 @@ VENDORS = (
 
 
 def configuration_from_environment(
-    environ: Mapping[str, str] | None = None,
+    environ: Mapping[str, str] | None = None, *, keys: bool = True
 ) -> Configuration:
     """
     Return what the environment says.
@@ -86,14 +86,15 @@ def configuration_from_environment(
     Args:
         environ: The variables; by default those of the process, and behind them
             those of a file `.env` in the working directory.
+        keys: As for `load_configuration`.
 
     Raises:
         ConfigurationError: Naming each variable that is wrong, one a line, or the
             ways to go on if nothing is set.
     """
-    environ = Environment() if environ is None else environ
+    environ = veiled(environ)
     if path := look_up(environ, CONFIG_VARIABLE):
-        return load_configuration(str(path), environ)
+        return load_configuration(str(path), environ, keys=keys)
     problems = []
     if look_up(environ, LONELY_KEY) and not look_up(environ, ITS_ADDRESS):
         problems.append(f"environment: {LONELY_KEY} is set, but {ITS_ADDRESS} is not")
@@ -147,5 +148,7 @@ def _ways_to_go_on() -> str:
     return (
         f"no provider is configured: write {FILE_NAME} with a table "
         f"[providers.NAME], or name such a file in {CONFIG_VARIABLE}, or set one of "
-        f"{signs}"
+        f"{signs}; without a key: the table [providers.mock] answers by itself, and "
+        f"'aitor fake-provider' is a provider on this machine, for which "
+        f"{ITS_ADDRESS} is the address that it tells and CUSTOM_LLM_MODEL any name"
     )

@@ -6,13 +6,17 @@ the names, and never a key. It also tells what follows from the numbers, such as
 pace that a limit allows, because that is what people want to know who look at it.
 """
 
+import difflib
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aitor.broker.limit import Limit
+from aitor.broker.prices import Prices
 from aitor.config.configuration import Configuration, ConfiguredProvider
+from aitor.messages import Usage
 from aitor.providers.base import Provider
+from aitor.providers.rules import covers, rules_of
 from aitor.providers.settings import LimitSettings, ProviderSettings
 from aitor.wire.address import shown_url
 
@@ -128,12 +132,35 @@ def doubts(
     for name, provider in providers.items():
         settings = provider.settings
         own = (
+            *_unknown_model(name, provider),
             *_in_the_clear(configuration.providers[name], settings),
             *_never(settings),
             *_long_queue(configuration, name, settings),
         )
         for doubt in (*own, *provider.check()):
             yield f"[providers.{name}] {doubt}"
+
+
+def _unknown_model(name: str, provider: Provider) -> Iterator[str]:
+    """Yield whether the vendor's own models are known, and this is none of them."""
+    model, vendor = provider.settings.model, getattr(provider, "vendor", None)
+    address = getattr(provider.settings, "base_url", None)
+    if not (model and vendor and address == getattr(provider, "home", None)):
+        return
+    rules = {**rules_of(vendor), **getattr(provider.settings, "rules", {})}
+    # One that was tuned is named after the one that it was made of.
+    base = model.split(":")[1] if model.startswith("ft:") else model
+    if any(covers(rule, base) for rule in rules):
+        return
+    # The list of prices knows more names, and newer ones.
+    if Prices({name: str(address)}).price(name, base, Usage(1, 1)) is not None:
+        return
+    near = difflib.get_close_matches(model, rules, n=1)
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    yield (
+        f"'model' = {model!r} is none that is known of {vendor}{hint} "
+        f"(--live asks whether it is there)"
+    )
 
 
 def _same_account(configuration: Configuration) -> Iterator[str]:

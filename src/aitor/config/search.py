@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from aitor.config.configuration import Configuration
-from aitor.config.environment import Environment, look_up
+from aitor.config.environment import look_up, veiled
 from aitor.config.files import load_configuration
 from aitor.config.from_environment import (
     CONFIG_VARIABLE,
@@ -21,6 +21,8 @@ __all__ = ("find_configuration",)
 def find_configuration(
     path: str | os.PathLike[str] | None = None,
     environ: Mapping[str, str] | None = None,
+    *,
+    keys: bool = True,
 ) -> Configuration:
     """
     Return the first configuration there is.
@@ -31,13 +33,14 @@ def find_configuration(
     Args:
         path: A file that was asked for by name.
         environ: The variables; by default as for `load_configuration`.
+        keys: As for `load_configuration`.
 
     Raises:
         ConfigurationError: If it is wrong, or there is none.
     """
-    environ = Environment() if environ is None else environ
+    environ = veiled(environ)
     if path is not None:
-        return load_configuration(path, environ)
+        return load_configuration(path, environ, keys=keys)
     if not look_up(environ, CONFIG_VARIABLE) and Path(FILE_NAME).is_file():
-        return load_configuration(FILE_NAME, environ)
-    return configuration_from_environment(environ)
+        return load_configuration(FILE_NAME, environ, keys=keys)
+    return configuration_from_environment(environ, keys=keys)

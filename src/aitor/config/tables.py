@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from aitor.config.configuration import Configuration, ConfiguredProvider
 from aitor.config.defaults import complete, key_origin
@@ -25,6 +25,8 @@ S = TypeVar("S", bound=Settings)
 
 REFERENCE = "env:"
 """A text that begins so names the environment variable that holds the value."""
+
+GROUPS = ("providers", "limits")
 
 BITS = 63
 """A number of TOML has no more, and a sign."""
@@ -42,6 +44,7 @@ class _General(Settings):
     backend: Literal["asyncio", "trio"] = "asyncio"
     drain_timeout: Amount = 30.0
     retry_ratio: Amount = 0.2
+    debug: StrictBool = False
     tenants: Mapping[str, Weight] = Field(default_factory=dict)
     # Checked table by table; named here so that a misspelt one is recognised.
     providers: Any = None
@@ -49,7 +52,11 @@ class _General(Settings):
 
 
 def read_tables(
-    document: Mapping[str, Any], source: str, environ: Mapping[str, str]
+    document: Mapping[str, Any],
+    source: str,
+    environ: Mapping[str, str],
+    *,
+    keys: bool = True,
 ) -> Configuration:
     """
     Check *document* and return what it means.
@@ -58,12 +65,16 @@ def read_tables(
         document: Keys and tables, in the shape of `aitor.toml`.
         source: Where they come from: begins each problem's line.
         environ: Where `env:NAME`, and a key that is not given, are looked up.
+        keys: Whether a provider needs its key, so that one that is missing is told
+            along with what else is wrong.
 
     Raises:
         ConfigurationError: Telling everything that is wrong, one problem a line.
     """
     reader = _Reader(source, environ)
     configuration = reader.read(document)
+    if keys and reader.problems:
+        reader.check_others()
     if reader.problems or configuration is None:
         raise ConfigurationError("\n".join(reader.problems))
     return configuration
@@ -80,11 +91,13 @@ class _Reader:
         self.source = source
         self.environ = environ
         self.problems: list[str] = []
+        self._providers: dict[str, ConfiguredProvider] = {}
 
     def read(self, document: Mapping[str, Any]) -> Configuration | None:
         """Return what *document* means, or None if something general is wrong."""
         document = self._resolve(document, ())
-        general = self._settings(_General, document, ())
+        keys = {key: None if key in GROUPS else document[key] for key in document}
+        general = self._settings(_General, keys, ())
         limit_tables = self._group(document, "limits")
         provider_tables = self._group(document, "providers")
         if not document.get("providers"):
@@ -100,6 +113,7 @@ class _Reader:
             for name, table in provider_tables.items()
             if (provider := self._provider(name, table))
         }
+        self._providers = providers
         for name, provider in providers.items():
             self._check_limit(name, provider.settings.limits, limit_tables)
         self._check_failover(document.get("failover"), provider_tables)
@@ -114,7 +128,19 @@ class _Reader:
             drain_timeout=general.drain_timeout,
             retry_ratio=general.retry_ratio,
             backend=general.backend,
+            debug=general.debug,
         )
+
+    def check_others(self) -> None:
+        """Tell what is wrong with providers whose tables are right in themselves."""
+        for name, provider in self._providers.items():
+            table = self._where(("providers", name)).removesuffix("] ")
+            wrong = (f"{table}]", f"{table}.")
+            if not any(problem.startswith(wrong) for problem in self.problems):
+                try:
+                    provider.provider()
+                except ConfigurationError as error:
+                    self._complain(("providers", name), error.message)
 
     # Values.
 

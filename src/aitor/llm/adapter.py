@@ -16,6 +16,7 @@ from aitor.llm.provider import LLMProvider
 from aitor.llm.response import Response, text_in
 from aitor.messages import Answer, Request, Usage
 from aitor.providers.base import CHARACTERS_A_TOKEN, Progress, Provider
+from aitor.providers.concealed import concealed
 from aitor.providers.settings import SECRETS, ProviderSettings
 
 __all__ = ("CustomProvider",)
@@ -54,7 +55,7 @@ class CustomProvider(Provider):
     def __init__(
         self, provider: LLMProvider, config: Mapping[str, Any] | None = None
     ) -> None:
-        config = config or {}
+        config = concealed(config or {})
         actors = ProviderSettings.model_fields
         url = config.get("base_url")
         super().__init__(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from aitor.broker.limit import Limit
 from aitor.config import configuration_from_environment
+from aitor.config.environment import veiled
 from aitor.llm.manager import LLMManager
 
 __all__ = ("create_llm_manager_from_env",)
@@ -30,6 +31,7 @@ def create_llm_manager_from_env(
         ConfigurationError: Naming each variable that is wrong, or the ways to go on if
             nothing is set.
     """
+    environ = veiled(environ)
     configuration = configuration_from_environment(environ)
     manager = LLMManager(
         limits={

@@ -15,8 +15,9 @@ from aitor.llm.adapter import CustomProvider
 from aitor.llm.provider import LLMProvider
 from aitor.providers import provider_class
 from aitor.providers.base import Provider
+from aitor.providers.concealed import concealed, revealed
 
-__all__ = ("AnyClass", "check_class", "make")
+__all__ = ("AnyClass", "check_class", "concealed_config", "make")
 
 AnyClass = type[LLMProvider] | type[Provider]
 
@@ -56,7 +57,9 @@ def make(provider: Any, config: Any, classes: Mapping[str, AnyClass]) -> Provide
     Raises:
         ConfigurationError: Naming key, value and what was expected.
     """
-    values = _mapping(config)
+    values = config = concealed_config(config)
+    if not isinstance(config, Mapping):
+        raise ConfigurationError(f"'config' must be a dictionary, not {_kind(config)}")
     if isinstance(provider, Provider):
         if values:
             raise ConfigurationError("a provider that is made takes no 'config'")
@@ -72,13 +75,15 @@ def make(provider: Any, config: Any, classes: Mapping[str, AnyClass]) -> Provide
     if isinstance(found, type) and issubclass(found, Provider):
         return found(**complete(found, values, environ))
     if isinstance(found, type) and issubclass(found, LLMProvider):
-        # To a class that knows nothing of ours, a text is a text.
-        plain = {k: str(v) if isinstance(v, str) else v for k, v in values.items()}
-        return CustomProvider(_made(found, plain), plain)
+        return CustomProvider(_made(found, values), values)
     raise ConfigurationError(
         f"'provider' is a kind such as 'openai', or a provider, "
         f"not {type(provider).__name__}"
     )
+
+
+def _kind(config: object) -> str:
+    return "str" if isinstance(config, str) else type(config).__name__
 
 
 def _known(kind: str, classes: Mapping[str, AnyClass]) -> type[Provider]:
@@ -89,16 +94,11 @@ def _known(kind: str, classes: Mapping[str, AnyClass]) -> type[Provider]:
         raise ConfigurationError(f"'provider' = {kind!r}: {error}{also}") from None
 
 
-def _mapping(config: Any) -> dict[str, Any]:
-    if config is None:
-        return {}
+def concealed_config(config: Any) -> Any:
+    """Return *config*, a dataclass as its keys, with texts that no traceback shows."""
     if is_dataclass(config) and not isinstance(config, type):
-        return asdict(config)
-    if isinstance(config, Mapping):
-        return dict(config)
-    raise ConfigurationError(
-        f"'config' must be a dictionary, not {type(config).__name__}"
-    )
+        config = asdict(config)
+    return concealed({} if config is None else config)
 
 
 def _resolved(key: str, value: Any, environ: Mapping[str, str]) -> Any:
@@ -111,9 +111,14 @@ def _resolved(key: str, value: Any, environ: Mapping[str, str]) -> Any:
     return found
 
 
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: str(v) if isinstance(v, str) else v for k, v in values.items()}
+
+
 def _made(found: type[LLMProvider], values: dict[str, Any]) -> LLMProvider:
     try:
-        return found(dict(values))
+        # To a class that knows nothing of ours, a text is a text.
+        return found(_plain(revealed(values)))
     except ConfigurationError:
         raise
     except KeyError as error:

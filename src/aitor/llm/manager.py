@@ -17,7 +17,7 @@ import anyio
 from aitor.broker.broker import Broker
 from aitor.broker.prices import Prices
 from aitor.errors import BadRequestError, ConfigurationError, LLMError
-from aitor.llm.making import AnyClass, check_class, make
+from aitor.llm.making import AnyClass, check_class, concealed_config, make
 from aitor.llm.provider import LLMProvider
 from aitor.llm.reading import Model
 from aitor.llm.response import Response
@@ -79,6 +79,7 @@ class LLMManager:
         Raises:
             ConfigurationError: If the name is taken, or a key is wrong.
         """
+        config = concealed_config(config)
         if not isinstance(name, str) or not name:
             raise ConfigurationError(f"a provider's name is a text, not {name!r}")
         if name in self._providers and not replace:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NoReturn, TypeAlias
 
 from aitor.events import ParameterDropped
 from aitor.messages import Answer, Message, Request
+from aitor.providers.concealed import concealed
 from aitor.providers.settings import ProviderSettings, answering, load
 
 __all__ = ("Progress", "Provider", "guess_tokens")
@@ -51,6 +52,7 @@ class Provider(abc.ABC):
     """Called when a parameter is left out, once for each model and parameter."""
 
     def __init__(self, **settings: Any) -> None:
+        settings = concealed(settings)
         self.settings = load(self.Settings, settings)
 
     @cached_property
@@ -105,7 +107,9 @@ class Provider(abc.ABC):
         raise TypeError("a provider cannot be pickled: make it again where it is used")
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(model={self.settings.model!r})"
+        # A traceback shows it before it has settings, too.
+        model = getattr(getattr(self, "settings", None), "model", None)
+        return f"{type(self).__name__}(model={model!r})"
 
 
 def guess_tokens(messages: tuple[Message, ...]) -> float:

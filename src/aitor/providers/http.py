@@ -26,6 +26,7 @@ from aitor.messages import Answer, Request
 from aitor.providers.base import Progress, Provider
 from aitor.providers.classify import Refusal
 from aitor.providers.composer import Call, Composer
+from aitor.providers.concealed import concealed
 from aitor.providers.dialect import Dialect, Exchange
 from aitor.providers.pools import Pools
 from aitor.providers.readers import EventsReader, Reader, WholeReader
@@ -95,6 +96,7 @@ class HTTPProvider(Provider):
     """The answer's limit when nobody gives one, where there has to be one."""
 
     def __init__(self, *, client: Any = None, **settings: Any) -> None:
+        settings = concealed(settings)
         self._wire = None if client is None else _wire_of(client)
         super().__init__(**self._completed(client, settings))
         if client is None and self.settings.base_url:
@@ -274,7 +276,8 @@ class HTTPProvider(Provider):
                     raise ConfigurationError(f"'{name}': a client brings its own")
             return {**given, "base_url": str(getattr(client, "base_url", ""))}
         home = {} if self.home is None else {"base_url": self.home}
-        return {**home, **self._found(given), **given}
+        completed: dict[str, Any] = concealed({**home, **self._found(given), **given})
+        return completed
 
     def _found(self, given: Mapping[str, Any]) -> dict[str, str]:
         # What the environment has for settings that are not given.
@@ -285,14 +288,14 @@ class HTTPProvider(Provider):
         }
 
     def _identify(self) -> dict[str, str]:
-        told = os.environ.get(self.headers_variable or "", "")
-        lines = [line.partition(":") for line in told.split("\n") if ":" in line]
-        found = {name.strip(): value.strip() for name, _, value in lines}
         try:
-            found = sendable_headers(found)
+            found = _headers_in(os.environ.get(self.headers_variable or "", ""))
         except ValueError as error:
-            raise ConfigurationError(f"{self.headers_variable}: {error}") from None
-        return {**self.headers(), **found, **self.settings.headers}
+            problem = f"{self.headers_variable}: {error}"
+        else:
+            return {**self.headers(), **found, **self.settings.headers}
+        # Outside the handler: the trace of the first one has the headers in it.
+        raise ConfigurationError(problem)
 
     def _all_rules(self) -> dict[str, Rule]:
         rules = dict(rules_of(self.vendor)) if self.vendor else {}
@@ -313,6 +316,11 @@ class HTTPProvider(Provider):
     def _tell_dropped(self, model: str, parameter: str) -> None:
         if self.on_drop is not None:
             self.on_drop(ParameterDropped(self.name or self.kind, model, parameter))
+
+
+def _headers_in(text: str) -> dict[str, str]:
+    lines = [line.partition(":") for line in text.split("\n") if ":" in line]
+    return sendable_headers({name.strip(): each.strip() for name, _, each in lines})
 
 
 def _wire_of(client: Any) -> Wire:

@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, field_validator
 
 from aitor.messages import Answer, Request, Usage
 from aitor.providers.base import CHARACTERS_A_TOKEN, Progress, Provider, guess_tokens
+from aitor.providers.concealed import concealed
 from aitor.providers.dialect import text_in
 from aitor.providers.settings import Amount, Count, ProviderSettings
 
@@ -87,6 +88,7 @@ class MockProvider(Provider):
     settings: MockSettings
 
     def __init__(self, **settings: Any) -> None:
+        settings = concealed(settings)
         super().__init__(**settings)
         replies = {
             pattern.casefold(): _in_turn(reply)

@@ -26,6 +26,7 @@ __all__ = (
     "Lesson",
     "Lessons",
     "Rule",
+    "covers",
     "may_be_left_out",
     "remove",
     "rule_of",
@@ -233,7 +234,7 @@ def rules_of(vendor: str) -> Mapping[str, Rule]:
 
 def rule_of(model: str, rules: Mapping[str, Rule]) -> Rule:
     """Return the rule of the longest name in *rules* that *model* begins with."""
-    covering = [name for name in rules if _covers(name, model)]
+    covering = [name for name in rules if covers(name, model)]
     return rules[max(covering, key=len)] if covering else Rule()
 
 
@@ -264,7 +265,8 @@ def remove(body: dict[str, Any], path: str) -> None:
         del body[name]
 
 
-def _covers(name: str, model: str) -> bool:
+def covers(name: str, model: str) -> bool:
+    """Tell whether *model* is the one called *name*, or one of its versions."""
     # 'gpt-4' covers 'gpt-4-turbo' but neither 'gpt-4o' nor 'gpt-4.1'.
     return model.startswith(name) and model[len(name) : len(name) + 1] in ("", *"-:@")
 

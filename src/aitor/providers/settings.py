@@ -27,6 +27,7 @@ from pydantic import (
 )
 
 from aitor.errors import ConfigurationError
+from aitor.providers.concealed import concealed, revealed
 from aitor.wire.address import FRAMING, NAME, Address, shown_url
 
 __all__ = (
@@ -413,8 +414,9 @@ def load(model: type[S], values: Mapping[str, Any], where: str = "") -> S:
         ConfigurationError: Naming each wrong key with its value and what was
             expected.
     """
+    values = concealed(values)
     try:
-        return model.model_validate(values)
+        return model.model_validate(revealed(values))
     except ValidationError as error:
         problems = [_explain(model, problem) for problem in error.errors()]
     # Outside the handler: pydantic's error quotes values, and a value may be a key.

@@ -41,11 +41,11 @@ class Behaviour:
         concurrency_error: The name of the error for those beyond.
         limit_headers: Whether answers tell the limits and when to come again.
         faults: What goes wrong: faults, texts or mappings; see `Fault`.
-        models: The models that exist; all if empty.
+        models: The models that exist; all if empty, and then one is listed.
         reasoning_models: Prefixes of the models that take neither `max_tokens`
             nor sampling parameters.
         context_window: The most input tokens; 0 for no limit.
-        api_key: The only key accepted; any that is not empty without.
+        api_key: The only key accepted; by default any is, and none too.
         dialects: Whose endpoints there are.
         log_limit: How many requests the log keeps.
 

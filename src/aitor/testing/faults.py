@@ -46,7 +46,7 @@ from typing import Any, Self
 
 from aitor.testing.errors import ERROR_NAMES
 
-__all__ = ("BLUNT", "HARMLESS", "KINDS", "SILENT", "Fault", "pick")
+__all__ = ("BLUNT", "CLOSING", "HARMLESS", "KINDS", "SILENT", "Fault", "pick")
 
 _SAME = {"dead": "reset", "pings": "whitespace"}
 
@@ -55,6 +55,10 @@ SILENT = frozenset({"reset", "close", "hang", "not_http"})
 
 # These strike before an answer is made: no tokens are spent on it.
 BLUNT = SILENT | {"status"} | ERROR_NAMES
+
+# The connection is closed after them, in order, so the head says so. A reset comes
+# over a server, and `stale` is there for what was not said.
+CLOSING = frozenset({"truncate"})
 
 # The answer arrives whole all the same.
 HARMLESS = frozenset({"slow", "trickle", "huge", "stale", "stale_reset"})

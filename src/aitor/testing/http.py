@@ -16,7 +16,7 @@ import math
 import socket
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -90,7 +90,8 @@ class Head:
         """
         Whether the connection may serve another request after this one.
         """
-        return self.version == "HTTP/1.1" and self.get("connection").lower() != "close"
+        wishes = (each.strip() for each in self.get("connection").lower().split(","))
+        return self.version == "HTTP/1.1" and "close" not in wishes
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,12 @@ class HTTPResponse:
             f"HTTP/1.1 {self.status} {_REASONS.get(self.status, 'Unknown')}\r\n"
             f"content-type: {self.content_type}\r\n{length}\r\n{more}\r\n"
         ).encode("latin-1", "replace")
+
+    def closing(self) -> "HTTPResponse":
+        """
+        Return this answer with the word that the connection ends with it.
+        """
+        return replace(self, headers={**self.headers, "connection": "close"})
 
     def wire(self) -> bytes:
         """

@@ -23,7 +23,7 @@ from aitor.testing.ask import count_tokens, fingerprint
 from aitor.testing.behaviour import Behaviour
 from aitor.testing.control import PREFIX, control
 from aitor.testing.delivery import deliver
-from aitor.testing.faults import Fault, pick
+from aitor.testing.faults import CLOSING, Fault, pick
 from aitor.testing.http import (
     ClientGoneError,
     Connection,
@@ -172,11 +172,14 @@ class FakeProvider:
         try:
             request = await connection.read_request()
         except MalformedRequestError as error:
-            await connection.send(json_response(400, {"error": str(error)}).wire())
+            refused = json_response(400, {"error": str(error)})
+            await connection.send(refused.closing().wire())
             return False
+        lasts = request.head.keep_alive
         if request.path.startswith(PREFIX):
-            await connection.send(control(self, request).wire())
-            return request.head.keep_alive
+            told = control(self, request)
+            await connection.send((told if lasts else told.closing()).wire())
+            return lasts
         elapsed = self._elapsed()
         record = self._record
         number = record.arrived()
@@ -185,8 +188,10 @@ class FakeProvider:
             fault = _RESET
         arrival = Arrival(request, number, elapsed, record.in_flight, fault)
         plan = self._vendor.plan(arrival)
+        if not lasts or (plan.fault and plan.fault.kind in CLOSING):
+            plan = replace(plan, response=plan.response.closing())
         again = await self._carry_out(arrival, plan, connection, record)
-        return again and request.head.keep_alive
+        return again and lasts
 
     async def _carry_out(
         self, arrival: Arrival, plan: Plan, connection: Connection, record: Record

@@ -8,10 +8,12 @@ decide everything, however the clients are scheduled.
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from random import Random
+from urllib.parse import unquote
 
 from aitor.testing.anthropic import Messages
 from aitor.testing.ask import Answer, Ask, RejectedError, count_tokens, make_answer
@@ -38,6 +40,11 @@ _DIALECTS: dict[str, Dialect] = {
     "/messages": _MESSAGES,
     "/messages/count_tokens": _MESSAGES,
 }
+
+_MODELS = re.compile(r"/models(?:/(?P<name>.+))?$")
+
+MODEL = "fake-model"
+"""Listed where no models were given, and every one is answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,19 +135,33 @@ class Vendor:
         """
         Decide what becomes of a request.
         """
-        dialect = arrival.dialect()
+        dialect = self._dialect(arrival)
         fault = arrival.fault
         if fault is not None and fault.kind in BLUNT:
             return self._strike(arrival, fault, dialect)
         ask: Ask | None = None
         try:
             ask = self._read(arrival, dialect)
-            if ask is None or arrival.counts_tokens:
-                return Plan(self._inform(dialect, ask), "answered")
+            if ask is None:
+                return Plan(
+                    self._tell_models(arrival.request.path, dialect), "answered"
+                )
+            if arrival.counts_tokens:
+                counted = {"input_tokens": count_tokens(ask.prompt)}
+                return Plan(json_response(200, counted), "answered")
             return self._answer(arrival, dialect, ask)
         except RejectedError as rejected:
             response = _error(dialect, rejected.error, arrival)
             return Plan(response, "rejected", ask=ask)
+
+    def _dialect(self, arrival: Arrival) -> Dialect:
+        dialect = arrival.dialect()
+        # Whose endpoints are not there does not refuse in its own words either.
+        served = (one for one in (dialect, _CHAT, _MESSAGES) if self._serves(one))
+        return next(served, dialect)
+
+    def _serves(self, dialect: Dialect) -> bool:
+        return dialect.vendor in self._behaviour.dialects
 
     def _read(self, arrival: Arrival, dialect: Dialect) -> Ask | None:
         """
@@ -148,10 +169,10 @@ class Vendor:
         """
         request = arrival.request
         self._authenticate(request, dialect)
-        if request.method == "GET" and request.path.endswith("/models"):
+        if request.method == "GET" and _MODELS.search(request.path):
             return None
         known = request.method == "POST" and request.path.endswith(tuple(_DIALECTS))
-        if not known or dialect.vendor not in self._behaviour.dialects:
+        if not (known and self._serves(arrival.dialect())):
             message = f"Invalid URL ({request.method} {request.path})"
             kind = dialect.errors["model_not_found"].type
             raise RejectedError(VendorError(404, kind, message))
@@ -170,19 +191,31 @@ class Vendor:
             raise dialect.reject("bad_request") from None
 
     def _authenticate(self, request: HTTPRequest, dialect: Dialect) -> None:
+        wanted = self._behaviour.api_key
+        if wanted is None:
+            return
         key = (
             request.head.get("authorization").removeprefix("Bearer ").strip()
             or request.head.get("x-api-key")
             or request.head.get("api-key")
         )
-        wanted = self._behaviour.api_key
-        if not key or (wanted is not None and key != wanted):
+        if key != wanted:
             raise dialect.reject("authentication")
 
-    def _inform(self, dialect: Dialect, ask: Ask | None) -> HTTPResponse:
-        if ask is not None:
-            return json_response(200, {"input_tokens": count_tokens(ask.prompt)})
-        return json_response(200, dialect.models(self._behaviour.models))
+    def _tell_models(self, path: str, dialect: Dialect) -> HTTPResponse:
+        """
+        Return all models, or the one that *path* names.
+        """
+        known = self._behaviour.models
+        found = _MODELS.search(path)
+        name = unquote(found["name"] or "") if found else ""
+        if not name:
+            # Where every model exists, a list still has to name some.
+            listed = known or (MODEL, *self._behaviour.reasoning_models)
+            return json_response(200, dialect.models(listed))
+        if known and name not in known:
+            raise dialect.reject("model_not_found", name)
+        return json_response(200, dialect.models([name])["data"][0])
 
     def _strike(self, arrival: Arrival, fault: Fault, dialect: Dialect) -> Plan:
         """

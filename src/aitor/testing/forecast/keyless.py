@@ -42,7 +42,7 @@ def find_without_keys(path: str | os.PathLike[str] | None = None) -> Configurati
     unset = {
         name: value for name, value in _stand_ins(Path(file)) if not environ.get(name)
     }
-    return find_configuration(path, Environment({**os.environ, **unset}))
+    return find_configuration(path, Environment({**os.environ, **unset}), keys=False)
 
 
 def _stand_ins(path: Path) -> Iterator[tuple[str, str]]:

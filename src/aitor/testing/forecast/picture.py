@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from xml.sax.saxutils import escape
 
+from aitor.terminal import one_line
 from aitor.testing.forecast.history import CIRCUITS, Sample
 from aitor.testing.forecast.result import Forecast
 
@@ -217,7 +218,12 @@ def _text(
     weight: str = "400",
 ) -> str:
     style = f'text-anchor="{anchor}" font-size="{size}" font-weight="{weight}"'
-    return f'<text x="{x:.1f}" y="{y:.1f}" {style} fill="{INK}">{escape(text)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" {style} fill="{INK}">{_escaped(text)}</text>'
+
+
+def _escaped(text: str) -> str:
+    # What steers a terminal has no place in XML either, not even escaped.
+    return escape(one_line(text))
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, stroke: str) -> str:
@@ -239,5 +245,5 @@ def _document(title: str, parts: Sequence[str], height: float) -> str:
     # A page of its own, so that it can be read on a dark one.
     page = '<rect width="100%" height="100%" fill="#ffffff"/>'
     return "\n".join(
-        (head, f"<title>{escape(title)}</title>", page, *parts, "</svg>\n")
+        (head, f"<title>{_escaped(title)}</title>", page, *parts, "</svg>\n")
     )

@@ -7,11 +7,13 @@ the part that was not simulated. A cost that is not known is never a zero.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
+from importlib.util import find_spec
 
 from rich.console import Console
 from rich.table import Table
 
-from aitor.batch.progress import duration
+from aitor.batch.progress import cell, duration
+from aitor.terminal import one_line
 from aitor.testing.distribution import Distribution
 from aitor.testing.faults import Fault
 from aitor.testing.forecast.assumptions import Assumption
@@ -25,6 +27,8 @@ WIDTH = 200
 
 FULL = 0.9
 """From this share on, all that may be under way is under way."""
+
+EXTRAS = "aitor's extra 'cli' or 'cost'"
 
 CAUSES = {
     "worker": "for a worker",
@@ -69,16 +73,17 @@ def report(
         console.print(table)
     _say(console, "in brackets: the share of the time that somebody waited for it")
     if forecast.running >= FULL * forecast.max_in_flight:
+        console.print()
         _say(
             console,
-            f"\n{forecast.running:,.1f} calls ran at once on average, of at most "
+            f"{forecast.running:,.1f} calls ran at once on average, of at most "
             f"{forecast.max_in_flight:,}: more at once ('workers', --max-in-flight) "
             f"would be quicker",
         )
 
 
 def _say(console: Console, line: str) -> None:
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
+    console.print(one_line(line), highlight=False, markup=False, soft_wrap=True)
 
 
 # What comes of it.
@@ -119,7 +124,10 @@ def _total(forecast: Forecast) -> str:
         for name, load in forecast.providers.items()
         if load.answers and load.cost is None
     )
-    return f"unknown: no price is known for {', '.join(unknown)} (see --price)"
+    why = f"no price is known for {', '.join(unknown)}"
+    if find_spec("genai_prices") is None:
+        why += f" without genai-prices, which comes with {EXTRAS}"
+    return f"unknown: {why} (see --price)"
 
 
 def _dollars(cost: float | None) -> str:
@@ -134,7 +142,7 @@ def _carried(forecast: Forecast) -> Table:
     table.add_column("calls that fail")
     for name, load in forecast.providers.items():
         table.add_row(
-            name,
+            cell(name),
             f"{load.answers:,}",
             f"{load.answers / max(forecast.answered, 1):.1%}",
             f"{load.calls:,}",
@@ -142,8 +150,10 @@ def _carried(forecast: Forecast) -> Table:
             f"{load.output_tokens:,}",
             _dollars(load.cost),
             f"{load.openings:,}",
-            ", ".join(f"{count:,} {what}" for what, count in load.failed.items())
-            or "-",
+            cell(
+                ", ".join(f"{count:,} {what}" for what, count in load.failed.items())
+                or "-"
+            ),
         )
     return table
 
@@ -155,7 +165,7 @@ def _waited(forecast: Forecast) -> Table:
     table.add_column("uses of its limit")
     for name, load in forecast.providers.items():
         table.add_row(
-            name,
+            cell(name),
             f"{load.running:,.1f} of {load.workers:,}",
             f"{sum(load.waits.values()):,.2f} s",
             *(_wait(load, cause) for cause in CAUSES),
