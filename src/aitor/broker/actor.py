@@ -242,7 +242,7 @@ class Actor:
             self._running.discard(call)
             self._free += 1
             self.limit.bucket.cancel(call.reservation, now)
-            self._record(call, Outcome.CANCELLED, None, now)
+            self._record(call, Outcome.CANCELLED, None, None, now)
         call.state = State.ENDED
         self.limit.look_again(now)
 
@@ -347,7 +347,7 @@ class Actor:
             self._throttle.calm_down()
             self._times.observe(model, now - call.started)
             self.costs.learn(call, model, answer)
-        self._record(call, outcome, model, now)
+        self._record(call, outcome, error, model, now)
         self._note(call, outcome, model, answer, error, now)
         # Last, when everything that the outcome means is known.
         self.limit.look_again(now)
@@ -376,9 +376,17 @@ class Actor:
                 call.refuse(refusals.paused(self, seconds))
 
     def _record(
-        self, call: Call, outcome: Outcome, model: str | None, now: float
+        self,
+        call: Call,
+        outcome: Outcome,
+        error: LLMError | None,
+        model: str | None,
+        now: float,
     ) -> None:
-        verdict = POLICIES[outcome].verdict
+        verdict, asked = POLICIES[outcome].verdict, None
+        if error is not None and error.suspected and verdict is Verdict.DEAD:
+            # Who sends the same again is no second witness.
+            verdict, asked = Verdict.SUSPECTED, _asked(call)
         if (
             outcome is Outcome.EXPIRED
             and not call.progressed
@@ -386,7 +394,7 @@ class Actor:
         ):
             # Its caller gave up, but long after others had their answers: it hangs.
             verdict = Verdict.FAILURE
-        self.breaker.record(call.ticket, verdict, now)
+        self.breaker.record(call.ticket, verdict, now, asked)
         if self.breaker.generation != self._generation:
             self._circuit_changed(now, outcome)
 
@@ -504,3 +512,11 @@ class Actor:
             f"Actor({self.name!r}, queued={len(self._mailbox)}, "
             f"in_flight={len(self._running)}, circuit={self._circuit.value})"
         )
+
+
+def _asked(call: Call) -> str:
+    """Return what tells the request of *call* from others, whoever sends it."""
+    try:
+        return call.envelope.request.fingerprint()
+    except LLMError:
+        return str(call.envelope.sequence)

@@ -19,6 +19,7 @@ cares to lose. A provider that fails every other call is for retries to deal wit
 """
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -54,7 +55,10 @@ class Verdict(Enum):
     """Nothing: the caller left, or the request itself was at fault."""
 
     DEAD = "dead"
-    """Nothing will pass for long: a bad key, an empty purse."""
+    """Nothing will pass for long: a bad key, an account without credit."""
+
+    SUSPECTED = "suspected"
+    """The same by a status alone: it takes a second request to believe it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,6 +133,7 @@ class CircuitBreaker:
         "_probing",
         "_state",
         "_successes",
+        "_suspect",
         "_ticket",
         "failing",
         "generation",
@@ -177,6 +182,7 @@ class CircuitBreaker:
         # All calls of a closed circuit share a ticket. The most of them in flight at
         # once is no limit while all is well, and 0 while the circuit is not closed.
         self._ticket = Ticket(0, probe=False)
+        self._suspect: Hashable = None  # the request that made the account suspect
         self._limit = math.inf
 
     def admit(self, now: float) -> Ticket | None:
@@ -198,14 +204,29 @@ class CircuitBreaker:
         """The most calls that it lets be in flight; infinity while all is well."""
         return self._limit or self._probes
 
-    def record(self, ticket: Ticket, verdict: Verdict, now: float) -> None:
-        """Take *ticket* back with the *verdict* on how its call ended."""
+    def record(
+        self, ticket: Ticket, verdict: Verdict, now: float, request: Hashable = None
+    ) -> None:
+        """
+        Take *ticket* back with the *verdict* on how its call ended.
+
+        Args:
+            ticket: What `admit` gave.
+            verdict: What the end of the call says.
+            now: The time.
+            request: What was asked, for `Verdict.SUSPECTED`: equal for equal requests.
+        """
         if ticket.generation != self.generation:
             return
         if ticket.probe:
             self._probing.pop(ticket, None)
         else:
             self._in_flight -= 1
+        if verdict is Verdict.SUSPECTED:
+            # What one request meets may be meant for it alone, by a firewall perhaps.
+            known = self._suspect
+            self._suspect = request if known is None else known
+            verdict = Verdict.IGNORED if known in (None, request) else Verdict.DEAD
         if verdict is Verdict.IGNORED:
             return
         self.failing = verdict is not Verdict.SUCCESS
@@ -249,6 +270,7 @@ class CircuitBreaker:
         )
 
     def _succeeded(self) -> None:
+        self._suspect = None
         self._failures = 0
         if self._state is CircuitState.HALF_OPEN:
             self._enter(CircuitState.CLOSED)
