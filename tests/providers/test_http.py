@@ -18,7 +18,7 @@ from aitor.errors import (
     RateLimitError,
     UnsupportedParameterError,
 )
-from aitor.events import ParameterDropped
+from aitor.events import ParameterDropped, ParameterRaised
 from aitor.messages import Request
 from aitor.providers import AnthropicProvider, OpenAIProvider
 from aitor.wire import WireSettings
@@ -242,7 +242,7 @@ async def test_a_refused_parameter_is_left_out_from_then_on(wire: FakeWire) -> N
     wire.answer(TEMPERATURE, status=400)
     wire.answer(completion())
     provider = openai(model="new-model")
-    dropped: list[ParameterDropped] = []
+    dropped: list[ParameterDropped | ParameterRaised] = []
     provider.name = "mine"
     provider.on_drop = dropped.append
     with pytest.raises(UnsupportedParameterError):
@@ -318,7 +318,7 @@ async def test_a_parameter_cannot_stand_for_the_model(wire: FakeWire) -> None:
 async def test_a_known_parameter_is_dropped_and_told_once(wire: FakeWire) -> None:
     wire.answer(completion())
     provider = openai(model="gpt-5.5", temperature=0.7)
-    dropped: list[ParameterDropped] = []
+    dropped: list[ParameterDropped | ParameterRaised] = []
     provider.on_drop = dropped.append
     for _ in range(3):
         await ask(provider, top_p=0.5)
@@ -353,7 +353,7 @@ async def test_a_parameter_can_be_passed_whatever_is_known(wire: FakeWire) -> No
 async def test_what_has_no_counterpart_is_dropped_too(wire: FakeWire) -> None:
     wire.answer(message())
     provider = AnthropicProvider(api_key="k", model="claude-new")
-    dropped: list[ParameterDropped] = []
+    dropped: list[ParameterDropped | ParameterRaised] = []
     provider.on_drop = dropped.append
     await ask(provider, seed=7, reasoning_effort="none", top_k=5)
     assert wire.body.keys() == {"model", "messages", "max_tokens", "top_k"}

@@ -95,7 +95,7 @@ WORDS_NAMED = 2
 """More words than these between two quotation marks are a text, not a name."""
 
 KEY_LIKE = re.compile(
-    r"(?:sk|pk|rk|xai|gsk|hf|key|ghp|nvapi|AIza)[-_]?\w*|(?=.*\d)(?=.*[A-Za-z])\w{24,}",
+    r"\A(?:sk|pk|rk|xai|gsk|hf|key|ghp|nvapi)[-_]|\AAIza|(?=\w*\d)(?=\w*[A-Za-z])\w{24,}",
     re.ASCII,
 )
 """What looks like a key is not told, whatever it was given as."""
@@ -115,6 +115,12 @@ ENGLISH = """
 """
 KEYWORDS = {word.lower(): word for word in (*NOUNS.split(), *ENGLISH.split())}
 """Of JSON Schema; those that are English too need quotation marks to be keywords."""
+
+SPOKEN_OF = re.compile(
+    r"[\"'`](\$?[A-Za-z]+)[\"'`]\s+(?:is|are|was|must|not|keyword|at)\b"
+)
+UNMISTAKABLE = re.compile(rf"(?<!\w)({'|'.join(map(re.escape, NOUNS.split()))})\b")
+IN_QUOTES = re.compile(r"[\"'`](\$?[A-Za-z]+)[\"'`]")
 
 PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^A-Za-z_.]")
 
@@ -147,10 +153,11 @@ def repeatable(
 
 def keyword_in(messages: Iterable[str]) -> str | None:
     """Return the JSON Schema keyword that *messages* name, if they name one."""
-    for message in messages:
-        for found in re.finditer(r"([\"'`]?)(\$?[A-Za-z]+)", message):
-            word = KEYWORDS.get(found[2].lower())
-            if word and (found[1] or word not in ENGLISH.split()):
+    text = "\n".join(messages)
+    # A place in the schema is named, too; what is said of something comes after it.
+    for pattern in (SPOKEN_OF, UNMISTAKABLE, IN_QUOTES):
+        for found in pattern.finditer(text):
+            if word := KEYWORDS.get(found[1].lower()):
                 return word
     return None
 
@@ -161,7 +168,7 @@ def _unquoted(quoted: re.Match[str]) -> str:
 
 
 def _is_name(name: str) -> bool:
-    return bool(NAME.fullmatch(name)) and not KEY_LIKE.fullmatch(name)
+    return bool(NAME.fullmatch(name)) and not KEY_LIKE.search(name)
 
 
 def repeatable_code(code: str) -> bool:
