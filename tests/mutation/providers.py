@@ -398,8 +398,8 @@ PROVIDERS = (
     Mutation(
         "limit-below-the-least",
         "providers/composer.py",
-        "limit = self._at_least(dialect.least_output, model, name, limit)\n",
-        "",
+        "limit = self._at_least(dialect.least_output, model, name, limit)",
+        "pass",
         "A limit below the least of an API is raised.",
         LEAST,
     ),

@@ -5,7 +5,7 @@ A breaker and a bucket are replaced by ones that do exactly the same and tell. S
 history has the order of decisions also among those of one and the same time.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 from aitor.broker.limit import Limit
 from aitor.laws.breaker import CircuitBreaker, Ticket, Verdict
@@ -47,11 +47,13 @@ class WatchedBreaker(CircuitBreaker):
             self._tell(Admitted(now, self._provider, ticket.generation, number))
         return ticket
 
-    def record(self, ticket: Ticket, verdict: Verdict, now: float) -> None:
+    def record(
+        self, ticket: Ticket, verdict: Verdict, now: float, request: Hashable = None
+    ) -> None:
         """Tell, and do it."""
         number = self._numbers.pop(ticket, 0) if ticket.probe else 0
         self._tell(Judged(now, self._provider, ticket.generation, number, verdict))
-        super().record(ticket, verdict, now)
+        super().record(ticket, verdict, now, request)
 
 
 class WatchedBucket(TokenBucket):
