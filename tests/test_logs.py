@@ -16,6 +16,7 @@ from aitor.events import (
     CircuitChanged,
     Event,
     ParameterDropped,
+    ParameterRaised,
     ProviderPaused,
     ProviderRestarted,
     RequestEnded,
@@ -46,6 +47,8 @@ LEVELS: list[tuple[Event, str]] = [
     (attempt(Outcome.CONTENT_FILTER), "info"),
     (attempt(Outcome.TOO_LONG), "info"),
     (attempt(Outcome.PARAMETER), "info"),
+    (attempt(Outcome.UNSUPPORTED), "info"),
+    (attempt(Outcome.DECLINED), "warning"),
     (attempt(Outcome.RATE_LIMITED), "info"),
     (attempt(Outcome.SERVER), "warning"),
     (attempt(Outcome.CONNECTION), "warning"),
@@ -67,6 +70,7 @@ LEVELS: list[tuple[Event, str]] = [
     (circuit("closed"), "warning"),
     (PAUSED, "info"),
     (ParameterDropped("openai", "gpt-9", "temperature"), "warning"),
+    (ParameterRaised("openai", "gpt-9", "max_output_tokens", 5, 16), "warning"),
     (ProviderRestarted("openai", "KeyError"), "error"),
 ]
 

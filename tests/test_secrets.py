@@ -45,6 +45,7 @@ from aitor.errors import (
     BadRequestError,
     ConfigurationError,
     ConnectionFailedError,
+    DeclinedError,
     MalformedAnswerError,
     ProviderCrashError,
     RateLimitError,
@@ -231,7 +232,11 @@ CASES: dict[str, Case] = {
     "a key for a code": Case(
         AuthenticationError, (said("401 No", ECHO, code=KEY, type=PROMPT),)
     ),
-    "a bad request": Case(BadRequestError, (said("400 No", ECHO, param=PROMPT),)),
+    "a bad request": Case(
+        BadRequestError, (said("400 No", f"Invalid. {ECHO}", param=PROMPT),)
+    ),
+    "a wrong key by 400": Case(AuthenticationError, (said("400 No", ECHO),)),
+    "no word of the request": Case(DeclinedError, (said("400 No", f"No. {ECHO}"),)),
     "no parameter": Case(None, (UNSUPPORTED, [answer(completion())])),
     "slow down": Case(RateLimitError, (said("429 Wait", ECHO),)),
     "a failure": Case(ServerError, (said("500 Oh", ECHO),)),

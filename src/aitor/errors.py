@@ -32,6 +32,7 @@ __all__ = (
     "ContentFilterError",
     "ContextLengthError",
     "DeadlineExceededError",
+    "DeclinedError",
     "LLMError",
     "MalformedAnswerError",
     "ModelNotFoundError",
@@ -47,6 +48,8 @@ __all__ = (
     "ServerError",
     "TruncatedAnswerError",
     "UnsupportedParameterError",
+    "UnsupportedSchemaError",
+    "UnsupportedToolsError",
     "UnusableProviderError",
 )
 
@@ -72,6 +75,12 @@ class LLMError(Exception):
 
     cut_short: bool = False
     """Whether a further try was left out because the deadline would have passed."""
+
+    suspected: bool = False
+    """Whether a status alone blames the account, which one request does not prove."""
+
+    final: bool = False
+    """Whether the server said that trying again there is of no use."""
 
     def __init__(
         self,
@@ -178,6 +187,39 @@ class UnsupportedParameterError(BadRequestError):
     def __init__(self, message: str, *, parameter: str, **fields: Any) -> None:
         super().__init__(message, **fields)
         self.parameter = parameter
+
+
+class UnsupportedSchemaError(BadRequestError):
+    """
+    The model takes no JSON schema here, or not this one.
+
+    It is worth asking with less: with a plainer schema, in JSON mode, or in words.
+    """
+
+    outcome = Outcome.UNSUPPORTED
+
+    parameter: str | None = None
+    """What holds the schema: `response_format` or `tools`, however the API calls it."""
+
+    keyword: str | None = None
+    """The JSON Schema keyword that the vendor names, such as `minLength`."""
+
+
+class UnsupportedToolsError(BadRequestError):
+    """The model calls no tools; what they can do has to be told in words."""
+
+    outcome = Outcome.UNSUPPORTED
+
+
+class DeclinedError(APIError):
+    """
+    The provider did not take this request, for a reason that binds nobody else.
+
+    A firewall's page, a credit too small for this one answer, or a status of 4xx
+    without a word about what is wrong: another provider may well answer.
+    """
+
+    outcome = Outcome.DECLINED
 
 
 # The account's fault: nothing passes until a human acts.

@@ -19,6 +19,7 @@ __all__ = (
     "Event",
     "Listener",
     "ParameterDropped",
+    "ParameterRaised",
     "ProviderPaused",
     "ProviderRestarted",
     "RequestEnded",
@@ -112,6 +113,26 @@ class ParameterDropped:
 
 
 @dataclass(frozen=True, slots=True)
+class ParameterRaised:
+    """
+    A limit of the output was raised to the least that the API takes.
+
+    Args:
+        provider: The provider's name.
+        model: The model.
+        parameter: The parameter's name.
+        asked: What was asked for, in tokens.
+        sent: What was sent in its place.
+    """
+
+    provider: str
+    model: str
+    parameter: str
+    asked: int
+    sent: int
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderRestarted:
     """
     A provider crashed and was given a fresh connection pool.
@@ -131,6 +152,7 @@ Event: TypeAlias = (
     | CircuitChanged
     | ProviderPaused
     | ParameterDropped
+    | ParameterRaised
     | ProviderRestarted
 )
 

@@ -49,6 +49,7 @@ from aitor.events import (
     Event,
     Listener,
     ParameterDropped,
+    ParameterRaised,
     ProviderPaused,
     ProviderRestarted,
     RequestEnded,
@@ -76,6 +77,7 @@ OWN_FAULT = frozenset(
         Outcome.CONTENT_FILTER,
         Outcome.TOO_LONG,
         Outcome.PARAMETER,
+        Outcome.UNSUPPORTED,
     }
 )
 HANDLED = OWN_FAULT | {Outcome.RATE_LIMITED, Outcome.REFUSED, Outcome.EXPIRED}
@@ -83,6 +85,7 @@ HANDLED = OWN_FAULT | {Outcome.RATE_LIMITED, Outcome.REFUSED, Outcome.EXPIRED}
 LEVELS = {
     ProviderPaused: logging.INFO,
     ParameterDropped: logging.WARNING,
+    ParameterRaised: logging.WARNING,
     ProviderRestarted: logging.ERROR,
 }
 

@@ -211,8 +211,9 @@ class Answer:
     Args:
         text: The answer's text; empty when the model only called tools.
         model: The model that answered, as the provider named it.
-        finish_reason: `stop`, `length`, `tool_calls`, `content_filter`,
-            `refusal`, or the provider's own word where none of these fits.
+        finish_reason: `stop`, `length`, `tool_calls`, `content_filter`, `refusal`;
+            `unknown` where the provider did not say; or its own word where none of
+            these fits.
         usage: Tokens used.
         request_id: The provider's name for this exchange.
         body: The provider's whole answer, decoded.

@@ -29,6 +29,12 @@ class Outcome(StrEnum):
     PARAMETER = "parameter"
     """The model does not take one of the parameters; the error names it."""
 
+    UNSUPPORTED = "unsupported"
+    """The provider lacks what is asked for (tools, a schema); another may have it."""
+
+    DECLINED = "declined"
+    """The provider did not take this one request, for no reason that binds others."""
+
     ACCOUNT = "account"
     """Key, quota, billing or country: nothing will pass until a human acts."""
 

@@ -18,7 +18,7 @@ from aitor.laws.breaker import (
     Verdict,
 )
 
-SUCCESS, FAILURE, IGNORED, DEAD = Verdict
+SUCCESS, FAILURE, IGNORED, DEAD, SUSPECTED = Verdict
 
 BY_COUNT: dict[str, Any] = {
     "failures": 5,
@@ -570,3 +570,39 @@ TestAgainstTheModel = Model.TestCase
 TestAgainstTheModel.settings = settings(
     max_examples=150, stateful_step_count=50, deadline=None
 )
+
+
+# A suspicion, which it takes two requests to believe.
+
+
+def test_one_request_alone_never_opens_it() -> None:
+    """The kind: one request that switches a provider off for everybody."""
+    breaker = CircuitBreaker()
+    for _ in range(100):
+        breaker.record(admitted(breaker, 0.0), SUSPECTED, 0.0, request="a")
+    assert breaker.state(0.0) is CircuitState.CLOSED
+    breaker.record(admitted(breaker, 0.0), SUSPECTED, 0.0, request="b")
+    assert breaker.retry_at(0.0) == 300.0
+
+
+def test_a_success_takes_a_suspicion_back() -> None:
+    breaker = CircuitBreaker()
+    breaker.record(admitted(breaker, 0.0), SUSPECTED, 0.0, request="a")
+    breaker.record(admitted(breaker, 0.0), SUCCESS, 0.0)
+    breaker.record(admitted(breaker, 0.0), SUSPECTED, 0.0, request="b")
+    assert breaker.state(0.0) is CircuitState.CLOSED
+    # What says nothing of the account takes nothing back.
+    for verdict in (IGNORED, FAILURE):
+        breaker.record(admitted(breaker, 0.0), verdict, 0.0)
+    breaker.record(admitted(breaker, 0.0), SUSPECTED, 0.0, request="a")
+    assert breaker.state(0.0) is CircuitState.OPEN
+
+
+def test_a_probe_that_another_request_confirms_opens_it_again() -> None:
+    breaker = CircuitBreaker()
+    for request in ("a", "b"):
+        breaker.record(admitted(breaker, 0.0), SUSPECTED, 0.0, request=request)
+    breaker.record(admitted(breaker, 300.0), SUSPECTED, 300.0, request="a")
+    assert breaker.retry_at(300.0) == 300.0
+    breaker.record(admitted(breaker, 300.0), SUSPECTED, 300.0, request="c")
+    assert breaker.retry_at(300.0) == 600.0

@@ -46,7 +46,7 @@ BROKER = (
     Mutation(
         "verdict-not-recorded",
         "broker/actor.py",
-        "self._record(call, outcome, model, now)\n        self._note",
+        "self._record(call, outcome, error, model, now)\n        self._note",
         "self._note",
         "The breaker hears of every attempt.",
         SUBMIT,
@@ -87,7 +87,7 @@ BROKER = (
     Mutation(
         "probe-lost-in-the-tick-of-leaving",
         "broker/actor.py",
-        "self._record(call, Outcome.CANCELLED, None, now)",
+        "self._record(call, Outcome.CANCELLED, None, None, now)",
         "pass",
         "Who leaves in the tick of starting gives the probe's place back.",
         GUARDS,

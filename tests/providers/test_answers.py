@@ -29,6 +29,7 @@ from .fake import (
     event,
     message,
     response,
+    said,
 )
 
 LIMITED = {"idle_timeout": 5.0}
@@ -88,20 +89,25 @@ async def test_what_is_no_answer_of_any_api(
         ("chat", completion(choices=None), MalformedAnswerError),
         ("chat", completion(choices=["x"]), MalformedAnswerError),
         ("chat", completion(choices=[{"finish_reason": "stop"}]), MalformedAnswerError),
-        ("chat", completion(finish=None), TruncatedAnswerError),
-        ("chat", completion(finish=""), TruncatedAnswerError),
+        ("chat", completion("", finish=None), TruncatedAnswerError),
+        ("chat", completion(None, finish=""), TruncatedAnswerError),
         ("chat", completion(finish="error"), ServerError),
         (
             "chat",
             completion(choices=[{"message": {}, "error": {"code": 429}}]),
             RateLimitError,
         ),
-        ("messages", message(stop_reason=None), TruncatedAnswerError),
+        (
+            "messages",
+            {**message(stop_reason=None), "content": []},
+            TruncatedAnswerError,
+        ),
         ("messages", {**message(), "content": None}, MalformedAnswerError),
         ("messages", {**message(), "content": "text"}, MalformedAnswerError),
         ("responses", response(status="in_progress"), TruncatedAnswerError),
         ("responses", response(status="queued"), TruncatedAnswerError),
-        ("responses", response(status=None), TruncatedAnswerError),
+        ("responses", response(said(""), status=None), TruncatedAnswerError),
+        ("responses", response(status="cancelled"), TruncatedAnswerError),
         ("responses", response(output=None), MalformedAnswerError),
         (
             "responses",
@@ -403,7 +409,7 @@ FAILED = response(status="failed", error={"code": "server_error", "message": "x"
     ("api", "documents", "kind"),
     [
         ("chat", [chunk("Hi")], TruncatedAnswerError),
-        ("chat", [chunk("Hi"), "[DONE]"], TruncatedAnswerError),
+        ("chat", [chunk(""), "[DONE]"], TruncatedAnswerError),
         ("chat", [chunk("Hi"), {"error": {"message": "x", "code": 502}}], ServerError),
         ("chat", [{"error": {"code": "rate_limit_exceeded"}}], RateLimitError),
         ("chat", [chunk("Hi", finish="error")], ServerError),

@@ -11,6 +11,7 @@ from aitor.errors import (
     BadRequestError,
     ContentFilterError,
     ContextLengthError,
+    DeclinedError,
     LLMError,
     MalformedAnswerError,
     ModelNotFoundError,
@@ -506,12 +507,12 @@ OTHERS: list[Row] = [
     (502, b"<html>502 Bad Gateway</html>", ServerError, None),
     (504, b"<html>504 Gateway Time-out</html>", ServerError, None),
     (413, b"<html>413 Request Entity Too Large</html>", ContextLengthError, None),
-    (403, b"<html>Attention Required</html>", AccountError, None),
+    (403, b"<html>Attention Required</html>", DeclinedError, None),
     (404, b"<html>404</html>", ModelNotFoundError, None),
     (407, b"", AuthenticationError, None),
     (429, b"Too many requests", RateLimitError, None),
     (301, b"", MalformedAnswerError, None),
-    (418, b"", BadRequestError, None),
+    (418, b"", DeclinedError, None),
     (599, b"\xff\xfe", ServerError, None),
 ]
 
@@ -748,7 +749,7 @@ def test_overload_always_says_so_in_the_words_that_programs_look_for() -> None:
 
 def test_a_vendor_may_say_that_a_bad_request_is_worth_another_try() -> None:
     assert type(refused(400, b"", {"x-should-retry": "true"})) is ServerError
-    assert type(refused(400, b"", {"x-should-retry": "false"})) is BadRequestError
+    assert type(refused(400, b"", {"x-should-retry": "false"})) is DeclinedError
     assert type(refused(401, b"", {"x-should-retry": "true"})) is AuthenticationError
 
 
@@ -782,7 +783,9 @@ def test_an_error_inside_an_answer_is_classified_by_what_it_says(
 
 def test_a_prompt_that_is_quoted_cannot_empty_the_purse() -> None:
     quoted = "Cannot read: Your credit balance is too low to access the Anthropic API."
-    assert type(refused(400, openai(quoted))) is BadRequestError
+    assert type(refused(400, openai(quoted))) is DeclinedError
+    sent = openai(quoted, "invalid_request_error")
+    assert type(refused(400, sent)) is BadRequestError
 
 
 def test_an_error_carries_what_the_headers_say_of_limits_and_no_more() -> None:

@@ -1,7 +1,7 @@
 """One exchange over HTTP: progress, limits, pools, learning and errors."""
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +18,7 @@ from aitor.errors import (
     RateLimitError,
     UnsupportedParameterError,
 )
-from aitor.events import ParameterDropped
+from aitor.events import ParameterDropped, ParameterRaised
 from aitor.messages import Request
 from aitor.providers import AnthropicProvider, OpenAIProvider
 from aitor.wire import WireSettings
@@ -242,7 +242,7 @@ async def test_a_refused_parameter_is_left_out_from_then_on(wire: FakeWire) -> N
     wire.answer(TEMPERATURE, status=400)
     wire.answer(completion())
     provider = openai(model="new-model")
-    dropped: list[ParameterDropped] = []
+    dropped: list[ParameterDropped | ParameterRaised] = []
     provider.name = "mine"
     provider.on_drop = dropped.append
     with pytest.raises(UnsupportedParameterError):
@@ -318,7 +318,7 @@ async def test_a_parameter_cannot_stand_for_the_model(wire: FakeWire) -> None:
 async def test_a_known_parameter_is_dropped_and_told_once(wire: FakeWire) -> None:
     wire.answer(completion())
     provider = openai(model="gpt-5.5", temperature=0.7)
-    dropped: list[ParameterDropped] = []
+    dropped: list[ParameterDropped | ParameterRaised] = []
     provider.on_drop = dropped.append
     for _ in range(3):
         await ask(provider, top_p=0.5)
@@ -353,7 +353,7 @@ async def test_a_parameter_can_be_passed_whatever_is_known(wire: FakeWire) -> No
 async def test_what_has_no_counterpart_is_dropped_too(wire: FakeWire) -> None:
     wire.answer(message())
     provider = AnthropicProvider(api_key="k", model="claude-new")
-    dropped: list[ParameterDropped] = []
+    dropped: list[ParameterDropped | ParameterRaised] = []
     provider.on_drop = dropped.append
     await ask(provider, seed=7, reasoning_effort="none", top_k=5)
     assert wire.body.keys() == {"model", "messages", "max_tokens", "top_k"}
@@ -512,3 +512,45 @@ def test_a_key_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_provider_cannot_be_pickled() -> None:
     with pytest.raises(TypeError, match="pickled"):
         pickle.dumps(openai())
+
+
+class Raising(Mapping[str, Any]):
+    """A mapping of the caller's own whose methods raise what they like."""
+
+    def __iter__(self) -> Any:
+        raise RuntimeError("secret-prompt")
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, key: str) -> Any:
+        raise OSError("secret-prompt")
+
+    def get(self, key: str, default: Any = None) -> Any:
+        raise RecursionError("secret-prompt")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("api", ["chat", "responses", "messages"])
+async def test_a_mapping_that_raises_is_its_callers_mistake(
+    wire: FakeWire, api: str
+) -> None:
+    """The kind: a caller's data that counts as a crash of the provider, for all."""
+    wire.answer(completion())
+    settings: dict[str, Any] = {"api_key": "k"}
+    asked: Any = (
+        AnthropicProvider(model="claude-opus-5-5", **settings)
+        if api == "messages"
+        else OpenAIProvider(model="gpt-4.1", api=api, **settings)
+    )
+    evil = Raising()
+    for request in (
+        Request((evil,)),
+        Request(({"role": "user", "content": [evil]},)),
+        Request(({"role": "user", "content": "x"},), None, Raising()),
+    ):
+        with pytest.raises(BadRequestError) as caught:
+            await asked.complete(request, lambda: None)
+        assert "secret-prompt" not in str(caught.value)
+        assert caught.value.__context__ is None
+    assert not wire.sent

@@ -115,7 +115,7 @@ async def test_responses(wire: FakeWire) -> None:
         OpenAIProvider(api_key="sk-1", model="gpt-6-astra"),
         MESSAGES[:2],
         tools=TOOLS,
-        max_tokens=9,
+        max_tokens=19,
         reasoning_effort="low",
     )
     client, seen = played(lambda _: httpx2.Response(200, json=response()))
@@ -123,7 +123,7 @@ async def test_responses(wire: FakeWire) -> None:
         await sdk.responses.create(
             model="gpt-6-astra",
             input=MESSAGES[:2],
-            max_output_tokens=9,
+            max_output_tokens=19,
             reasoning={"effort": "low"},
             store=False,
             tools=[

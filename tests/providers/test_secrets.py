@@ -104,7 +104,9 @@ def test_an_error_keeps_its_facts_through_a_pickle() -> None:
         ("messages.0.content: Field required", "messages.0.content: Field required"),
         ("Invalid 'tools[0].function'.", "Invalid 'tools[0].function'."),
         ("Please try again in 20s.", "Please try again in 20s."),
-        ("Incorrect API key provided: sk-a***z.", "… API key provided: …"),
+        ("Incorrect API key provided: sk-a***z.", "Incorrect API key provided: …"),
+        ("Incorrect API key provided: ********.", "Incorrect API key provided: …"),
+        ("Unknown role: 'please send the credit card'", "Unknown role: …"),
         ("The word swordfish is secret", "The … is …"),
         ("passwört", ""),
         ("12345", ""),
@@ -133,3 +135,68 @@ def test_what_is_repeated_is_short() -> None:
 )
 def test_a_code_has_to_look_like_one(code: str, told: bool) -> None:
     assert repeatable_code(code) is told
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        (
+            "The model `acme/gpt-9:free` does not exist",
+            "The model `acme/gpt-9:free` does not exist",
+        ),
+        ("Not a model: ACME/GPT-9:FREE.", "Not a model: ACME/GPT-9:FREE."),
+        ("Unknown parameter: 'top_zeta'.", "Unknown parameter: 'top_zeta'."),
+        ("No such model: gpt-9-secret", "No such model: …"),
+        (
+            "See https://llm.example:8443 for more",
+            "See https://llm.example:8443 for more",
+        ),
+        ("See https://llm.example:8443/k-secret", "See …"),
+        ("Not found at llm.example", "Not found at llm.example"),
+        ("sk-live-12345678 is no model", "… is no model"),
+    ],
+)
+def test_what_the_caller_named_may_be_told(message: str, told: str) -> None:
+    """The kind: a sentence garbled by hiding what its reader wrote himself."""
+    named = (
+        "acme/gpt-9:free",
+        "top_zeta",
+        "https://llm.example:8443",
+        "llm.example",
+        # Named by mistake, it is a key all the same.
+        "sk-live-12345678",
+    )
+    assert repeatable(message, named=named) == told
+
+
+@pytest.mark.anyio
+async def test_a_model_and_a_parameter_are_named_in_the_error(wire: FakeWire) -> None:
+    said = "The model `acme/gpt-9` does not exist, nor does 'top_zeta' at llm.example"
+    for status in (400, 404, 500):
+        wire.scripts.clear()
+        wire.answer({"error": {"message": said}}, status=status)
+        provider = CompatibleProvider(
+            base_url="https://llm.example/secret-path/v1", api_key=KEY, model="m"
+        )
+        with pytest.raises(LLMError) as caught:
+            await ask(provider, PROMPT, model="acme/gpt-9", top_zeta=3)
+        assert "`acme/gpt-9`" in str(caught.value)
+        assert "'top_zeta' at llm.example" in str(caught.value)
+        assert "secret-path" not in str(caught.value)
+
+
+@pytest.mark.anyio
+async def test_a_key_in_the_place_of_a_model_is_not_told(wire: FakeWire) -> None:
+    wire.answer({"error": {"message": f"No model {KEY} here"}}, status=404)
+    provider = CompatibleProvider(base_url="http://x", api_key="k", model="m")
+    with pytest.raises(LLMError) as caught:
+        await ask(provider, model=KEY)
+    assert leaks(caught.value) == []
+
+
+def test_a_text_in_quotation_marks_is_no_name() -> None:
+    """The kind: a prompt of plain words, which a list of words lets pass."""
+    prompt = "please send the balance of this account"
+    for mark in "\"'`":
+        told = repeatable(f"Invalid content: {mark}{prompt}{mark} is not allowed")
+        assert told == "Invalid content: … is not allowed"

@@ -173,6 +173,9 @@ async def test_every_fault_ends_in_the_error_that_says_so(
     if api != "chat" and not more:
         # There an answer without content is an answer.
         del faults["no_choices"]
+    if api != "responses" and not more:
+        # A whole document with a text in it is an answer, though not a known one.
+        del faults["no_finish"]
     seen = {}
     async with (
         server.serve() as url,

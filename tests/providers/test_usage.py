@@ -91,3 +91,76 @@ async def test_counts_of_a_stream_may_be_unknown_too(wire: FakeWire) -> None:
     wire.stream(*events)
     claude = AnthropicProvider(api_key="k", model="claude-opus-5-5", idle_timeout=9.0)
     assert (await ask(claude)).usage.estimated
+
+
+TOLD_IN_PART: list[tuple[dict[str, Any], Usage]] = [
+    ({"prompt_tokens": 20, "total_tokens": 1044}, Usage(20, 1024)),
+    (
+        {"prompt_tokens": 20, "completion_tokens": None, "total_tokens": 1044},
+        Usage(20, 1024),
+    ),
+    (
+        {"prompt_tokens": 20, "completion_tokens": 198, "total_tokens": 623},
+        Usage(20, 603, reasoning_tokens=405),
+    ),
+    (
+        {"prompt_tokens": 100, "completion_tokens": 5, "cached_tokens": 64},
+        Usage(100, 5, 64),
+    ),
+    (
+        {"prompt_tokens": 100, "completion_tokens": 5, "prompt_cache_hit_tokens": 64},
+        Usage(100, 5, 64),
+    ),
+    # Siblings.
+    ({"completion_tokens": 24, "total_tokens": 1044}, Usage(1020, 24)),
+    (
+        {"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 3},
+        Usage(9, 5),
+    ),
+    (
+        {
+            "prompt_tokens": 20,
+            "completion_tokens": 198,
+            "total_tokens": 623,
+            "completion_tokens_details": {"reasoning_tokens": 400},
+        },
+        Usage(20, 603, reasoning_tokens=400),
+    ),
+]
+
+
+@pytest.mark.parametrize(("told", "used_"), TOLD_IN_PART, ids=repr)
+async def test_a_usage_told_in_part_is_used_in_part(
+    wire: FakeWire, told: dict[str, Any], used_: Usage
+) -> None:
+    """The kind: what was told thrown away for what was not; limits settle on it."""
+    assert await used(wire, "chat", told) == used_
+
+
+@every_dialect
+async def test_one_count_is_known_and_the_other_guessed(
+    wire: FakeWire, dialect: str
+) -> None:
+    first, second = ANSWERS[dialect][2]
+    got = await used(wire, dialect, {first: 1_234})
+    assert (got.input_tokens, got.output_tokens, got.estimated) == (1_234, 2, True)
+    wire.scripts.clear()
+    got = await used(wire, dialect, {second: 1_234})
+    assert (got.output_tokens, got.estimated) == (1_234, True)
+    wire.scripts.clear()
+    got = await used(wire, dialect, {first: 7, "total_tokens": 20})
+    assert got == Usage(7, 13)
+    wire.scripts.clear()
+    got = await used(wire, dialect, {"total_tokens": 7_000})
+    assert got.total_tokens == 7_000
+    assert got.estimated
+
+
+async def test_counts_of_a_stream_may_come_one_by_one(wire: FakeWire) -> None:
+    """Or inside a choice, as one vendor has it; null takes nothing back."""
+    first = {**chunk("Hi"), "usage": {"prompt_tokens": 7, "completion_tokens": None}}
+    last = chunk(finish="stop")
+    last["choices"][0]["usage"] = {"prompt_tokens": None, "completion_tokens": 3}
+    wire.stream(first, last, "[DONE]")
+    openai = OpenAIProvider(api_key="k", model="gpt-4.1", idle_timeout=9.0)
+    assert (await ask(openai)).usage == Usage(7, 3)

@@ -291,7 +291,7 @@ class Actor:
             self._free += 1
             self._concurrency.changed(len(self._running), now)
             self.limit.bucket.cancel(call.reservation, now)
-            self._record(call, Outcome.CANCELLED, None, now)
+            self._record(call, Outcome.CANCELLED, None, None, now)
         call.state = State.ENDED
         self.limit.look_again(now)
 
@@ -431,7 +431,7 @@ class Actor:
                 self._end_pause(now)
             self._times.observe(model, now - call.started)
             self.costs.learn(call, model, answer)
-        self._record(call, outcome, model, now)
+        self._record(call, outcome, error, model, now)
         self._note(call, outcome, model, answer, error, now)
         # Last, when everything that the outcome means is known.
         self.limit.look_again(now)
@@ -486,9 +486,17 @@ class Actor:
                 call.refuse(refusals.paused(self, seconds))
 
     def _record(
-        self, call: Call, outcome: Outcome, model: str | None, now: float
+        self,
+        call: Call,
+        outcome: Outcome,
+        error: LLMError | None,
+        model: str | None,
+        now: float,
     ) -> None:
-        verdict = POLICIES[outcome].verdict
+        verdict, asked = POLICIES[outcome].verdict, None
+        if error is not None and error.suspected and verdict is Verdict.DEAD:
+            # Who sends the same again is no second witness.
+            verdict, asked = Verdict.SUSPECTED, _asked(call)
         if (
             outcome is Outcome.EXPIRED
             and call.first_byte is None
@@ -496,7 +504,7 @@ class Actor:
         ):
             # Its caller gave up, but long after others had their answers: it hangs.
             verdict = Verdict.FAILURE
-        self.breaker.record(call.ticket, verdict, now, call.started)
+        self.breaker.record(call.ticket, verdict, now, call.started, asked)
         if self.breaker.generation != self._generation:
             self._circuit_changed(now, outcome)
 
@@ -624,3 +632,11 @@ def _is_full(error: LLMError) -> bool:
     if isinstance(error, ConnectionFailedError):
         return error.refused
     return isinstance(error, OverloadedError) or error.status in FULL
+
+
+def _asked(call: Call) -> str:
+    """Return what tells the request of *call* from others, whoever sends it."""
+    try:
+        return call.envelope.request.fingerprint()
+    except LLMError:
+        return str(call.envelope.sequence)

@@ -183,18 +183,24 @@ class Delivery:
                 now = anyio.current_time()
                 route.reconsider()
             elif last is None or self._may_try(candidate, route, now):
-                call = Call(candidate, envelope, route)
-                try:
-                    candidate.actor.enter(call, now, wait_for_room=True)
-                except DeadlineExceededError:
-                    if last is None or candidate.paused:
-                        raise
-                    last.cut_short = True
-                    return None
-                return call
+                return self._enter(candidate, route, now)
         if last is not None and route.is_unpaid:
             last.add_note("the retry budget allowed no further try")
         return None
+
+    @staticmethod
+    def _enter(candidate: Candidate, route: Route, now: float) -> Call | None:
+        call = Call(candidate, route.envelope, route)
+        try:
+            candidate.actor.enter(call, now, wait_for_room=True)
+        except DeadlineExceededError:
+            last = route.envelope.last
+            if last is None or candidate.paused:
+                raise
+            # What kept it from being answered says more than that time is up.
+            last.cut_short = True
+            return None
+        return call
 
     def _may_try(self, candidate: Candidate, route: Route, now: float) -> bool:
         # Moving on to a provider that is well is no burden on anybody. Asking again

@@ -62,6 +62,8 @@ POLICIES: dict[Outcome, Policy] = {
     Outcome.CONTENT_FILTER: Policy(Step.STOP, Verdict.IGNORED, Charge.NOTHING),
     Outcome.TOO_LONG: Policy(Step.OVER, Verdict.IGNORED, Charge.NOTHING),
     Outcome.PARAMETER: Policy(Step.AGAIN, Verdict.IGNORED, Charge.NOTHING),
+    Outcome.UNSUPPORTED: Policy(Step.OVER, Verdict.IGNORED, Charge.NOTHING),
+    Outcome.DECLINED: Policy(Step.OVER, Verdict.IGNORED, Charge.NOTHING),
     Outcome.MODEL: Policy(Step.OVER, Verdict.IGNORED, Charge.NOTHING),
     # Nothing passes until a human acts, so nobody else need find that out.
     Outcome.ACCOUNT: Policy(Step.OVER, Verdict.DEAD, Charge.NOTHING),

@@ -251,7 +251,7 @@ class Route:
         candidate = next(one for one in self._candidates if one.actor is actor)
         if step is Step.AGAIN:
             self._learn(candidate, error)
-        elif step is Step.OVER:
+        elif step is Step.OVER or error.final:
             self._candidates.remove(candidate)
             # Of an account that is too small for it, another one may be larger.
             if error.outcome is Outcome.TOO_LONG and error.status != TOO_MANY:

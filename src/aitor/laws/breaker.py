@@ -31,6 +31,7 @@ short for the long ones).
 """
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -79,6 +80,9 @@ class Verdict(Enum):
 
     DEAD = "dead"
     """Nothing will pass for long: a bad key, an account without credit."""
+
+    SUSPECTED = "suspected"
+    """The same by a status alone: it takes a second request to believe it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,6 +167,7 @@ class CircuitBreaker:
         "_probing",
         "_state",
         "_successes",
+        "_suspect",
         "_ticket",
         "_usual",
         "failing",
@@ -230,6 +235,7 @@ class CircuitBreaker:
         self._limit: float = math.inf
         self._base: float = probes  # the limit when the slow start began
         self._ease_in = False  # whether the next call begins one
+        self._suspect: Hashable = None  # the request that made the account suspect
 
     def ease_in(self) -> None:
         """Begin a slow start with the next call: a pause comes first."""
@@ -269,7 +275,12 @@ class CircuitBreaker:
         return self._limit or self._probes
 
     def record(
-        self, ticket: Ticket, verdict: Verdict, now: float, sent: float | None = None
+        self,
+        ticket: Ticket,
+        verdict: Verdict,
+        now: float,
+        sent: float | None = None,
+        request: Hashable = None,
     ) -> None:
         """
         Take *ticket* back with the *verdict* on how its call ended.
@@ -279,6 +290,7 @@ class CircuitBreaker:
             verdict: What the end of the call says.
             now: The time.
             sent: When the call was sent; by default now.
+            request: What was asked, for `Verdict.SUSPECTED`: equal for equal requests.
         """
         if ticket.generation != self.generation:
             return
@@ -286,6 +298,11 @@ class CircuitBreaker:
             self._probing.pop(ticket, None)
         else:
             self._in_flight -= 1
+        if verdict is Verdict.SUSPECTED:
+            # What one request meets may be meant for it alone, by a firewall perhaps.
+            known = self._suspect
+            self._suspect = request if known is None else known
+            verdict = Verdict.IGNORED if known in (None, request) else Verdict.DEAD
         if verdict is Verdict.IGNORED:
             return
         self.failing = verdict is not Verdict.SUCCESS
@@ -347,6 +364,7 @@ class CircuitBreaker:
     def _succeeded(self, sent: float) -> None:
         more = self._failures + self._failed_probes + 1.0 - self._usual
         self._usual += more * (LEARN_MORE if more > 0.0 else LEARN_FEWER)
+        self._suspect = None
         self._failures = 0
         self._failing_since = math.inf
         self._answered = max(self._answered, sent)

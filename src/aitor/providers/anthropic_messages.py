@@ -8,27 +8,28 @@ is. A thinking model wants its thoughts back with its tool calls, so an answer's
 message carries them along as `thinking_blocks`, and a request hands them over again.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
 from aitor.errors import BadRequestError, TruncatedAnswerError
-from aitor.messages import Answer, Message, Usage
+from aitor.messages import Answer, Message
 from aitor.providers.dialect import (
+    Counts,
     Dialect,
     Exchange,
     Growth,
     Piece,
     PieceKind,
     Text,
+    argument_text,
     count,
-    known_counts,
+    counted,
     text_in,
 )
 from aitor.providers.documents import read_json
-from aitor.providers.openai_chat import FINISH_REASONS
+from aitor.providers.endings import ending, is_length
 
 __all__ = ("MESSAGES",)
 
@@ -230,13 +231,9 @@ def _source(url: str) -> dict[str, str]:
 
 def decode(document: Mapping[str, Any], exchange: Exchange) -> Answer:
     """Return the answer that *document* holds."""
-    content, reason = document.get("content"), document.get("stop_reason")
+    content = document.get("content")
     if not isinstance(content, list):
         raise exchange.malformed("the answer is JSON, but has no content in it")
-    if not isinstance(reason, str) or not reason:
-        raise exchange.malformed(
-            "the answer has no 'stop_reason': its end is missing", TruncatedAnswerError
-        )
     blocks = [block for block in content if isinstance(block, dict)]
     text = text_in([block for block in blocks if block.get("type") == "text"])
     message: dict[str, Any] = {"role": "assistant", "content": text or None}
@@ -246,35 +243,32 @@ def decode(document: Mapping[str, Any], exchange: Exchange) -> Answer:
     thoughts = [block for block in blocks if block.get("type") in THOUGHTS]
     if thoughts:
         message["thinking_blocks"] = thoughts
-    usage = _usage(document.get("usage"))
+    holds = bool(text or calls)
+    reason = ending(document.get("stop_reason"), exchange, holds=holds)
     return exchange.answer(
-        document, message, text, FINISH_REASONS.get(reason, reason), usage
+        document, message, text, reason, _usage(document.get("usage"))
     )
 
 
 def _called(block: Mapping[str, Any]) -> dict[str, Any]:
-    given = block.get("input") or {}
-    try:
-        arguments = to_json(given).decode()
-    except ValueError:
-        # Half a character has to be escaped, which only this does.
-        arguments = json.dumps(given)
-    function = {"name": block.get("name"), "arguments": arguments}
+    function = {
+        "name": block.get("name"),
+        "arguments": argument_text(block.get("input") or {}),
+    }
     return {"id": block.get("id"), "type": "function", "function": function}
 
 
-def _usage(usage: Any) -> Usage | None:
-    counts = known_counts(usage, "input_tokens", "output_tokens")
-    if counts is None:
-        return None
+def _usage(usage: Any) -> Counts | None:
     read = count(usage, "cache_read_input_tokens")
     written = count(usage, "cache_creation_input_tokens")
-    return Usage(
-        counts[0] + read + written,
-        counts[1],
-        read,
-        written,
-        count(usage, "output_tokens_details", "thinking_tokens"),
+    return counted(
+        usage,
+        "input_tokens",
+        "output_tokens",
+        besides=read + written,
+        cached=read,
+        written=written,
+        reasoning=count(usage, "output_tokens_details", "thinking_tokens"),
     )
 
 
@@ -299,16 +293,21 @@ class _Events:
         self._exchange = exchange
         self._growth = Growth(exchange.max_bytes)
         self._message: dict[str, Any] = {}
-        self._blocks: dict[int, dict[str, Any]] = {}
+        # In the order in which they began; some send one index for all of them.
+        self._blocks: list[dict[str, Any]] = []
+        self._latest: dict[int, int] = {}
         self._texts: dict[tuple[int, str], Text] = {}
 
     def take(self, document: Mapping[str, Any]) -> Piece | None:
         kind, index = document.get("type"), count(document, "index")
         if kind == "content_block_delta":
-            return self._delta(index, _object(document, "delta"))
+            place = self._latest.get(index)
+            delta = _object(document, "delta")
+            return None if place is None else self._delta(place, delta)
         if kind == "content_block_start":
             self._growth.add(ENTRY)
-            self._blocks[index] = _object(document, "content_block")
+            self._latest[index] = len(self._blocks)
+            self._blocks.append(_object(document, "content_block"))
         elif kind == "message_start":
             self._message = _object(document, "message")
         elif kind == "message_delta":
@@ -322,9 +321,7 @@ class _Events:
         return None
 
     def _delta(self, index: int, delta: Mapping[str, Any]) -> Piece | None:
-        told, block = str(delta.get("type")), self._blocks.get(index)
-        if block is None:
-            return None
+        told, block = str(delta.get("type")), self._blocks[index]
         if told == "citations_delta":
             self._growth.add(ENTRY)
             block["citations"] = [
@@ -338,7 +335,10 @@ class _Events:
         if place not in self._texts:
             self._texts[place] = Text(self._growth)
             self._texts[place].add(block.get(target))
-        text = self._texts[place].add(delta.get(key))
+        piece = delta.get(key)
+        text = self._texts[place].add(
+            argument_text(piece) if kind == "other" else piece
+        )
         return Piece("" if kind == "other" else text, kind) if text else None
 
     def whole(self) -> dict[str, Any]:
@@ -348,16 +348,14 @@ class _Events:
             )
         for (index, target), text in self._texts.items():
             self._blocks[index][target] = self._value(target, str(text))
-        blocks = [self._blocks[index] for index in sorted(self._blocks)]
-        return {**self._message, "content": blocks}
+        return {**self._message, "content": self._blocks}
 
     def _value(self, target: str, text: str) -> Any:
         if target != "input":
             return text
         text = text or "{}"
         # A limit may have cut the arguments; then what is there of them is told.
-        reason = str(self._message.get("stop_reason"))
-        cut = FINISH_REASONS.get(reason) == "length"
+        cut = is_length(self._message.get("stop_reason"))
         try:
             return from_json(text, allow_partial=True) if cut else read_json(text)
         except ValueError:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, ClassVar, NoReturn, TypeAlias
 
-from aitor.events import ParameterDropped
+from aitor.events import ParameterDropped, ParameterRaised
 from aitor.messages import Answer, Message, Request
 from aitor.providers.concealed import concealed
 from aitor.providers.settings import ProviderSettings, answering, load
@@ -48,8 +48,8 @@ class Provider(abc.ABC):
     name: str = ""
     """What it is called in events: whoever makes it part of a broker sets it."""
 
-    on_drop: Callable[[ParameterDropped], None] | None = None
-    """Called when a parameter is left out, once for each model and parameter."""
+    on_drop: Callable[[ParameterDropped | ParameterRaised], None] | None = None
+    """Called when a parameter is left out or raised, once for each model and one."""
 
     def __init__(self, **settings: Any) -> None:
         settings = concealed(settings)

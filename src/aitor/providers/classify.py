@@ -1,11 +1,15 @@
 """
-What a vendor's refusal means: a body, a status and headers to the error to raise.
+What a vendor's rejection means: a body, a status and headers to the error to raise.
 
-The most telling fact decides: first a code, then a type, then a known message, and
-only then the status, because one status means many things (429 is "slow down", "the
-purse is empty" and "this can never pass"; 400 is a bad request and an empty purse; 200
-may be any of them). All vendors share the tables: their words do not contradict each
-other, and gateways mix them anyway.
+The most telling fact decides: first a code, then what a vendor is known to mean by such
+an answer, then a known sentence, and only then the status, because one status means
+many things (429 is "slow down", "no credit is left" and "this can never pass"; 400 is a
+bad request and an account without credit; 200 may be any of them). The facts stand in
+`aitor.providers.meanings` and `aitor.providers.vendors`.
+
+Where nobody says what is wrong, nobody is blamed. A 4xx without a word about the
+request is no fault of the request: another provider is asked. A status alone makes an
+account suspect, no more, because a firewall in between has the same statuses.
 
 An error's text is ours: what happened, the status, the code, the setting to look at,
 and so much of the vendor's message as `aitor.providers.wording` lets pass. The prompt,
@@ -21,227 +25,78 @@ from aitor.errors import (
     AccountError,
     AuthenticationError,
     BadRequestError,
-    ContentFilterError,
     ContextLengthError,
+    DeclinedError,
     LLMError,
     MalformedAnswerError,
-    ModelNotFoundError,
     OverloadedError,
-    QuotaError,
     RateLimitError,
     ServerError,
     UnsupportedParameterError,
+    UnsupportedSchemaError,
+    UnsupportedToolsError,
 )
 from aitor.laws.retry_after import retry_after
 from aitor.providers.dialect import request_id_in
 from aitor.providers.faults import Fault, fault_in, fault_in_bytes, seconds_in
+from aitor.providers.meanings import (
+    ABOUT_REQUEST,
+    CEILING,
+    DECISIVE,
+    INSTEAD,
+    LATER,
+    NAMED,
+    NO_PATH,
+    NUMBERED,
+    ONE_TOO_LARGE,
+    SAYINGS,
+    SCHEMA,
+    SENTENCES,
+    STATUS,
+    TOO_LARGE,
+    TOOLS,
+    VAGUE,
+    WAIT,
+)
 from aitor.providers.rules import may_be_left_out
-from aitor.providers.wording import repeatable, repeatable_code
+from aitor.providers.vendors import RULE_WORDS, Kind, kind_by_rule
+from aitor.providers.wording import keyword_in, repeatable, repeatable_code
 
 __all__ = ("Refusal",)
 
-Kind = type[LLMError]
-
-
-def _table(kinds: dict[Kind, str]) -> dict[str, Kind]:
-    return {word: kind for kind, words in kinds.items() for word in words.split()}
-
-
-DECISIVE = _table(
-    {
-        QuotaError: """
-            insufficient_quota credit_balance_exhausted billing_hard_limit_reached
-            organization_spend_limit_exceeded project_spend_limit_exceeded
-            organization_usage_limit_exceeded enforced_spend_limit_reached
-            contract_spend_limit_reached linked_organization_spend_limit_reached
-            linked_organization_billing_unavailable billing_error billing_not_active
-            user_profile_not_billable insufficient_credits insufficient_balance
-        """,
-        AuthenticationError: """
-            invalid_api_key authentication_error invalid_authentication unauthorized
-            unauthenticated api_key_invalid
-        """,
-        AccountError: """
-            unsupported_country_region_territory request_forbidden forbidden
-            organization_on_hold cmek_key_disabled
-        """,
-        ModelNotFoundError: """
-            model_not_found deploymentnotfound model_not_available model_not_supported
-        """,
-        RateLimitError: "slow_down ramp_limit_exceeded",
-        OverloadedError: """
-            overloaded_error server_is_overloaded model_overloaded engine_overloaded
-            engine_overloaded_error
-        """,
-        ContextLengthError: """
-            context_length_exceeded request_too_large context_window_exceeded
-            string_above_max_length request_body_too_large_after_decoding
-        """,
-        ContentFilterError: """
-            content_filter responsibleaipolicyviolation content_policy_violation
-            image_content_policy_violation bio_policy misalignment_policy_violation
-        """,
-        UnsupportedParameterError: """
-            unsupported_parameter unsupported_value unknown_parameter extra_forbidden
-        """,
-    }
-)
-"""Codes and types that leave no doubt, in lower case."""
-
-LATER = _table(
-    {
-        RateLimitError: """
-            rate_limit_exceeded rate_limit_error resource_exhausted too_many_requests
-        """
-    }
-)
-"""Words that a message may still narrow down: one request may be the whole limit."""
-
-VAGUE = _table(
-    {
-        BadRequestError: """
-            invalid_request_error invalid_prompt invalid_image invalid_image_format
-            invalid_base64_image invalid_image_url image_too_large image_too_small
-            image_parse_error invalid_image_mode image_file_too_large
-            unsupported_image_media_type empty_image_file failed_to_download_image
-            image_file_not_found data_residency_mismatch badrequesterror
-        """,
-        AccountError: "permission_error",
-        ModelNotFoundError: "not_found_error",
-        ServerError: "server_error api_error timeout_error vector_store_timeout",
-    }
-)
-"""Words that say less than a status does: they count where there is none."""
-
-SAYINGS: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
-    (kind, re.compile(pattern, re.VERBOSE))
-    for kind, pattern in (
-        # The purse and the country open the circuit, so these must begin a message:
-        # a prompt that is quoted further in must not be able to say them.
-        (
-            QuotaError,
-            r"""\A (?: your\ credit\ balance\ is\ too\ low
-                | you\ have\ reached\ your\ specified\ api\ usage\ limits )""",
-        ),
-        (AccountError, r"\A country,\ region,\ or\ territory\ not\ supported"),
-        (AuthenticationError, r"\A api\ key\ not\ valid"),
-        (
-            ContextLengthError,
-            r"""prompt\ is\ too\ long | maximum\ (?:context|prompt|model)\ length
-                | exceeds?\ (?:the\ )?(?:model'?s?\ )?(?:maximum\ |available\ )?
-                  context\ (?:window|length|size|limit)
-                | context\ (?:window|length|size)\ (?:is\ |was\ )?exceeded
-                | exceeds?\ the\ maximum\ number\ of\ tokens
-                | reduce\ the\ length\ of\ the\ (?:messages|prompt|input)
-                | request\ too\ large\ for | request\ exceeds\ the\ maximum\ size
-                | input\ is\ too\ long | exceeded\ model\ token\ limit
-                | too\ long\ to\ fit | too\ many\ tokens:""",
-        ),
-        (
-            ContentFilterError,
-            r"""\A output\ blocked\ by\ content\ filtering
-                | triggering\ .{0,20}content\ management\ policy
-                | \A .{0,60}flagged\ as\ potentially\ violating""",
-        ),
-        (
-            ModelNotFoundError,
-            r"""\A (?:the\ )?(?:requested\ )?model\b .{0,120}?
-                (?:\bnot\ found|\bdoes\ not\ exist|not\ supported|not\ available
-                  |deprecated|retired|have\ access)
-                | is\ not\ a\ valid\ model
-                | not\ (?:have\ access\ to|use)\ (?:the\ )?model""",
-        ),
-        (
-            OverloadedError,
-            r"\A overloaded | \b(?:model|engine|server)\ .{0,20}overloaded",
-        ),
-    )
-)
-"""What vendors say where no code tells; here and below in lower case."""
-
-STATUS: dict[int, Kind] = {
-    401: AuthenticationError,
-    402: QuotaError,
-    403: AccountError,
-    404: ModelNotFoundError,
-    405: ModelNotFoundError,
-    407: AuthenticationError,
-    408: ServerError,
-    409: ServerError,
-    410: ModelNotFoundError,
-    413: ContextLengthError,
-    425: ServerError,
-    429: RateLimitError,
-    451: AccountError,
-    499: ServerError,
-    529: OverloadedError,
-}
-"""Where the rest of its hundred would say something else."""
-
-SENTENCES: dict[Kind, str] = {
-    QuotaError: "no credit is left, or a spending limit was reached",
-    AuthenticationError: "the key was refused: see 'api_key'",
-    AccountError: "this account may not do it (country, permission or organization)",
-    ModelNotFoundError: "no such model for this key: see 'model' and 'base_url'",
-    RateLimitError: "asked to slow down",
-    OverloadedError: "model_overloaded: no capacity, for anybody",
-    ServerError: "the provider failed",
-    ContextLengthError: "the request is longer than the model, or its limit, takes",
-    ContentFilterError: "the content was declined",
-    UnsupportedParameterError: "the model does not take '{parameter}'",
-    BadRequestError: "the request is wrong",
-    MalformedAnswerError: "a redirect came instead of an answer: see 'base_url'",
-}
-
-NO_PATH = ((ModelNotFoundError, 404), (ModelNotFoundError, 405))
-"""What a wrong path looks like, unless the body tells of a model."""
-
-NUMBERED = frozenset({RateLimitError, ContextLengthError, UnsupportedParameterError})
-"""Kinds whose messages count tokens, so that their long numbers are worth keeping."""
-
-NAMED = re.compile(
-    r"""(?: unsupported\ (?:parameter|value) | unknown\ parameter
-          | unrecognized\ request\ arguments?\ supplied ) :\ ['"`]? (?P<a>[a-z_.]+)
-        | \A ['"`]? (?P<b>[a-z_.]+) ['"`]? :\ extra\ inputs\ are\ not\ permitted
-        | \b (?P<c>[a-z_.]+) ['"`]? \ cannot\ both\ be\ specified
-        | \b (?P<d>[a-z_.]+) ['"`]? \ (?:parameter\ )?
-          (?:is|are) \ (?:not\ supported|unsupported|deprecated)""",
-    re.VERBOSE,
-)
-"""A message that names the parameter which the model does not take."""
-
-CEILING = re.compile(
-    r"""(?P<name>max_tokens|max_completion_tokens|max_output_tokens)\b .{0,80}?
-        (?:>|supports\ at\ most|less\ than\ or\ equal\ to) \  (?P<most>\d{2,9})\b""",
-    re.VERBOSE | re.DOTALL,
-)
-"""A message that tells the most output tokens which the model gives."""
-
-INSTEAD = re.compile(r"\buse ['\"`]?([a-z_]+)['\"`]? instead")
-WAIT = re.compile(
-    r"(?:try again|retry) (?:in|after) ((?:\d+(?:\.\d+)? ?[a-z]+ ?){1,5})"
-)
 PARAMETER = re.compile(r"[a-z_]+(?:\.[a-z_]+)*")
 REQUEST_ID = re.compile(r"req_[A-Za-z0-9_]{4,64}")
 
-KNOWN = frozenset({*DECISIVE, *LATER, *VAGUE})
+KNOWN = frozenset({*DECISIVE, *LATER, *VAGUE, *RULE_WORDS})
 WAITING = (RateLimitError, ServerError)
+BLAMES_NOBODY = (BadRequestError, DeclinedError, UnsupportedParameterError)
+
+ANSWER_FORMATS = ("response_format", "text", "output_config", "output_format")
+SPEAKING = ("messages", "temperature", "logprobs")
+"""Fields that nobody names who does not speak of the request."""
+
+TOOL_FIELDS = ("tools", "functions", "tool_choice")
+SCHEMA_STATUSES = frozenset({200, 400, 404, 415, 422, 500, 501})
+OF_TOOLS = re.compile(r"\b(?:schema for function|tools?|input_schema|function_\w+)\b")
 HINTS = ("x-ratelimit-", "anthropic-ratelimit-", "retry-after", "x-should-retry")
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """
-    What a refusal means.
+    What a rejection means.
 
     Args:
         kind: The class of the error.
         fault: What the body said.
         status: The HTTP status.
         headers: The answer's headers, names in lower case.
+        named: What the caller named, so that it may be told: model and address.
         retry_after: Seconds to wait, where waiting helps.
         overloaded: The provider said that it has no capacity.
-        parameter: Of an `UnsupportedParameterError`, the parameter's name.
+        suspected: Nothing but a status says that it is the account's fault.
+        parameter: Of an `UnsupportedParameterError`, the parameter's name; of an
+            `UnsupportedSchemaError`, what holds the schema.
         instead: The name that the vendor takes in its place.
         most: The largest value that the model takes for it.
     """
@@ -250,8 +105,10 @@ class Refusal:
     fault: Fault
     status: int
     headers: Mapping[str, str] = field(repr=False)
+    named: Collection[str] = field(repr=False, default=())
     retry_after: float | None = None
     overloaded: bool = False
+    suspected: bool = False
     parameter: str | None = None
     instead: str | None = None
     most: int | None = None
@@ -266,9 +123,10 @@ class Refusal:
         now: float,
         longest_wait: float,
         sent: Collection[str] = (),
+        named: Collection[str] = (),
     ) -> "Refusal":
         """
-        Find out what a refusal means.
+        Find out what a rejection means.
 
         Args:
             status: The HTTP status; 200 for an error inside an answer.
@@ -277,21 +135,27 @@ class Refusal:
             now: The wall clock, for waits that are given as a date.
             longest_wait: No wait is longer, in seconds.
             sent: Names of the request's fields; no other is called unsupported.
+            named: What the caller named: model and address.
         """
         fault = fault_in_bytes(body) if isinstance(body, bytes) else fault_in(body)
-        kind = _kind(status, headers, fault)
-        if kind in (BadRequestError, UnsupportedParameterError):
+        named = (*named, *sent)
+        kind, sure = _kind(status, headers, fault, sent)
+        facts = (fault, status, headers, named)
+        if kind in BLAMES_NOBODY:
             parameter, instead, most = _parameter(kind, fault, sent)
-            kind = UnsupportedParameterError if parameter else BadRequestError
-            return cls(
-                kind,
-                fault,
-                status,
-                headers,
-                parameter=parameter,
-                instead=instead,
-                most=most,
-            )
+            if parameter:
+                return cls(
+                    UnsupportedParameterError,
+                    *facts,
+                    parameter=parameter,
+                    instead=instead,
+                    most=most,
+                )
+            if kind is UnsupportedParameterError:
+                kind = BadRequestError
+        if unsupported := _unsupported(kind, status, fault, sent):
+            kind, parameter = unsupported
+            return cls(kind, *facts, parameter=parameter)
         overloaded = kind is OverloadedError
         wait = None
         if issubclass(kind, WAITING):
@@ -299,7 +163,8 @@ class Refusal:
         if overloaded and status == 529 and wait is not None:
             # With a wait it is the vendor's way to ask everybody to slow down.
             kind = RateLimitError
-        return cls(kind, fault, status, headers, wait, overloaded)
+        suspected = issubclass(kind, AccountError) and not sure
+        return cls(kind, *facts, wait, overloaded, suspected)
 
     @property
     def code(self) -> str | None:
@@ -322,6 +187,11 @@ class Refusal:
             fields["parameter"] = self.parameter
         error = self.kind(self._text(code), **fields)
         error.headers = {k: v for k, v in self.headers.items() if k.startswith(HINTS)}
+        error.suspected = self.suspected
+        error.final = isinstance(error, WAITING) and _again(self.headers) is False
+        if isinstance(error, UnsupportedSchemaError):
+            error.parameter = self.parameter
+            error.keyword = keyword_in(self.fault.messages)
         return error
 
     def _text(self, code: str | None) -> str:
@@ -331,11 +201,14 @@ class Refusal:
             said = "the proxy refused to pass it on: see the proxy variables"
         if told_by in NO_PATH and _tells_of_no_model(self.fault):
             said = "the path was not found: see 'base_url'"
+        if self.fault.foreign and self.kind is DeclinedError:
+            said = "somebody in between declined this request, a firewall perhaps"
         if self.overloaded and self.kind is RateLimitError:
             said = "model_overloaded: " + said
         text = f"{said} ({self.status}{f' {code}' if code else ''})"
+        numbers = self.kind in NUMBERED or self.status == 402
         for message in self.fault.messages:
-            if told := repeatable(message, numbers=self.kind in NUMBERED):
+            if told := repeatable(message, numbers=numbers, named=self.named):
                 return f"{text}: {told}"
         return text
 
@@ -352,28 +225,104 @@ def _request_id(headers: Mapping[str, str], fault: Fault) -> str | None:
     return request_id_in(headers) or (told if REQUEST_ID.fullmatch(told) else None)
 
 
-def _kind(status: int, headers: Mapping[str, str], fault: Fault) -> Kind:
+def _kind(
+    status: int, headers: Mapping[str, str], fault: Fault, sent: Collection[str]
+) -> tuple[Kind, bool]:
+    """Return what it is, and whether more than a status says so."""
     words = [word.lower() for word in fault.words]
-    return (
+    kind = (
         _first(DECISIVE, words)
+        or kind_by_rule(status, words, fault.heard)
         or next((kind for kind, saying in SAYINGS if _said(saying, fault)), None)
-        or _first(LATER, words)
-        or _kind_of_status(status if status != 200 else fault.status or 0, headers)
-        or _first(VAGUE, words)
-        or ServerError
     )
+    if kind is not None:
+        return kind, True
+    told = status if status != 200 else fault.status or 0
+    kind = _first(LATER, words) or _kind_of_status(told, fault)
+    if kind is RateLimitError and _is_too_large(fault):
+        kind = ContextLengthError
+    if kind is None and 400 <= told < 500:
+        kind = _kind_of_doubt(headers, fault, sent)
+    return kind or _first(VAGUE, words) or ServerError, False
 
 
-def _kind_of_status(status: int, headers: Mapping[str, str]) -> Kind | None:
+def _kind_of_doubt(
+    headers: Mapping[str, str], fault: Fault, sent: Collection[str]
+) -> Kind:
+    """Return what a 4xx is that neither a code nor its status explains."""
+    if _again(headers):
+        # A vendor may say of a status that says "your fault" that it was not.
+        return ServerError
+    if _is_about_request(fault, sent):
+        return BadRequestError
+    return _first(VAGUE, [word.lower() for word in fault.words]) or DeclinedError
+
+
+def _kind_of_status(status: int, fault: Fault) -> Kind | None:
+    if status == 403 and fault.foreign:
+        # A page is not the vendor's: a firewall did not like this one request.
+        return DeclinedError
     if kind := STATUS.get(status):
         return kind
     if 300 <= status < 400:
         return MalformedAnswerError
-    if 400 <= status < 500:
-        # A vendor may say of a status that says "your fault" that it was not.
-        again = headers.get("x-should-retry") == "true"
-        return ServerError if again else BadRequestError
     return ServerError if status >= 500 else None
+
+
+def _again(headers: Mapping[str, str]) -> bool | None:
+    """Return what the server says of trying again; None if it says nothing."""
+    said = headers.get("x-should-retry", "").strip().lower()
+    return {"true": True, "false": False}.get(said)
+
+
+def _is_too_large(fault: Fault) -> bool:
+    """Return whether a limit will never let this one request pass."""
+    if _said(ONE_TOO_LARGE, fault):
+        return True
+    found = _said(TOO_LARGE, fault)
+    if found is None:
+        return False
+    most = found["most"] or found["most2"]
+    asked = found["asked"] or found["asked2"]
+    return _number(asked) > _number(most)
+
+
+def _number(text: str) -> int:
+    return int(text.replace(",", "") or 0)
+
+
+def _is_about_request(fault: Fault, sent: Collection[str]) -> bool:
+    """Return whether it says anything of what is wrong with the request."""
+    if fault.parameter or _said(ABOUT_REQUEST, fault):
+        return True
+    return any(
+        name in re.findall(r"[a-z_]+", message)
+        for message in fault.heard
+        for name in sent
+        if "_" in name or name in SPEAKING
+    )
+
+
+def _unsupported(
+    kind: Kind, status: int, fault: Fault, sent: Collection[str]
+) -> tuple[Kind, str | None] | None:
+    """Return what the provider lacks for this request, if that is what it says."""
+    if status not in SCHEMA_STATUSES or kind not in (*BLAMES_NOBODY, ServerError):
+        return None
+    calls = not sent or any(name in sent for name in TOOL_FIELDS)
+    if calls and _said(TOOLS, fault):
+        return UnsupportedToolsError, None
+    named = (fault.parameter or "").lower()
+    root = re.split(r"[.\[]", named)[0]
+    of_tools = root in TOOL_FIELDS and ("schema" in named or "parameters" in named)
+    of_format = root in ANSWER_FORMATS and (root == named or "format" in named)
+    if not (of_tools or of_format or _said(SCHEMA, fault)):
+        return None
+    formats = not sent or any(name in sent for name in ANSWER_FORMATS)
+    if not calls and not formats:
+        return None
+    of_tools = of_tools or not formats or (calls and bool(_said(OF_TOOLS, fault)))
+    return UnsupportedSchemaError, "tools" if of_tools else "response_format"
 
 
 def _parameter(

@@ -69,7 +69,8 @@ class Composer:
         version: The API version that is asked for, where the vendor has such.
         output_limit: The answer's limit when nobody gives one.
         today: Returns the day; None where the vendor's dates do not apply.
-        drop: Called with model and parameter, when one is first left out.
+        tell: Called with model and parameter, when one is first left out; and with
+            what was asked for and what is sent, when one is first raised.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Composer:
         version: str | None,
         output_limit: int | None,
         today: Callable[[], date] | None,
-        drop: Callable[[str, str], None],
+        tell: Callable[[str, str, int | None, int | None], None],
     ) -> None:
         self._settings = settings
         self._choose = choose
@@ -89,7 +90,7 @@ class Composer:
         self._version = version
         self._output_limit = output_limit
         self._today = today
-        self._drop = drop
+        self._tell = tell
         self._defaults = settings.defaults
         # Without a stream nothing comes before the end, and such a limit would have
         # nothing to go by.
@@ -98,7 +99,7 @@ class Composer:
         ) is not None
         self._found: dict[str, Rule] = {}
         self._lessons = Lessons()
-        self._dropped: set[tuple[str, str]] = set()
+        self._told: set[tuple[str, str]] = set()
 
     def compose(self, request: Request) -> Call:
         """
@@ -108,6 +109,18 @@ class Composer:
             BadRequestError: If it cannot be sent as it is.
             ModelRetiredError: If its model is gone.
         """
+        try:
+            return self._compose(request)
+        except LLMError:
+            raise
+        except Exception as error:  # noqa: BLE001  # a mapping of the caller's own raises
+            kind = type(error).__name__
+        # Outside the handler, so that nothing of the prompt is its context.
+        raise BadRequestError(
+            f"a message or a parameter has a shape that cannot be sent ({kind})"
+        )
+
+    def _compose(self, request: Request) -> Call:
         model = request.model or self._settings.model
         if not model:
             raise BadRequestError(
@@ -122,13 +135,14 @@ class Composer:
         parameters.pop("stream_options", None)
         name, limit = _pop_output_limit(parameters)
         dialect = self._choose(rule, parameters)
-        body = _encode(dialect, model, request, parameters)
+        body = dialect.encode(model, request.messages, parameters)
         if stream:
             body.update(dialect.stream)
         if limit is None:
             limit = self._output_limit
         if limit is not None:
             name = dialect.output_limit or rule.output_limit or name or "max_tokens"
+            limit = self._at_least(dialect.least_output, model, name, limit)
             _put_output_limit(body, name, limit, rule, lesson)
         self._leave_out(model, rule, lesson, dialect, body)
         return Call(request, model, dialect, body, _json(body), stream)
@@ -248,24 +262,33 @@ class Composer:
             )
         for name in names:
             remove(body, name)
-            if (model, name) not in self._dropped:
-                if len(self._dropped) >= MOST_RULES:
-                    self._dropped.clear()
-                self._dropped.add((model, name))
-                self._drop(model, name)
+            self._tell_once(model, name)
 
+    def _at_least(self, least: int, model: str, name: str, limit: Any) -> Any:
+        # A smaller one was meant for another API, and would be refused: the answer
+        # would be lost for a few tokens.
+        if not isinstance(limit, int) or isinstance(limit, bool) or limit >= least:
+            return limit
+        if self._settings.on_unsupported == "pass" or limit < 1:
+            return limit
+        if self._settings.on_unsupported == "error":
+            raise UnsupportedParameterError(
+                f"{model!r} takes '{name}' of at least {least}, not {limit} (see "
+                f"'on_unsupported')",
+                parameter=name,
+            )
+        self._tell_once(model, name, limit, least)
+        return least
 
-def _encode(
-    dialect: Dialect, model: str, request: Request, parameters: dict[str, Any]
-) -> dict[str, Any]:
-    try:
-        return dialect.encode(model, request.messages, parameters)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        kind = type(error).__name__
-    # Outside the handler, so that nothing of the prompt is its context.
-    raise BadRequestError(
-        f"a message or a parameter has a shape that cannot be sent ({kind})"
-    )
+    def _tell_once(
+        self, model: str, name: str, asked: int | None = None, sent: int | None = None
+    ) -> None:
+        if (model, name) in self._told:
+            return
+        if len(self._told) >= MOST_RULES:
+            self._told.clear()
+        self._told.add((model, name))
+        self._tell(model, name, asked, sent)
 
 
 def _json(body: Mapping[str, Any]) -> bytes:

@@ -13,21 +13,28 @@ from dataclasses import dataclass
 from io import StringIO
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
-from aitor.errors import AnswerTooLargeError, LLMError, MalformedAnswerError
+from aitor.errors import (
+    AnswerTooLargeError,
+    APIError,
+    LLMError,
+    MalformedAnswerError,
+)
 from aitor.messages import Answer, Message, Request, Usage
 from aitor.providers.base import CHARACTERS_A_TOKEN, guess_tokens
-from aitor.providers.documents import whole_characters
+from aitor.providers.documents import whole_characters, write_json
 
 __all__ = (
     "Assembler",
+    "Counts",
     "Dialect",
     "Exchange",
     "Growth",
     "Piece",
     "PieceKind",
     "Text",
+    "argument_text",
     "count",
-    "known_counts",
+    "counted",
     "request_id_in",
     "text_in",
 )
@@ -53,6 +60,30 @@ class Piece(NamedTuple):
     kind: PieceKind
 
 
+class Counts(NamedTuple):
+    """
+    The tokens that a vendor told, None for what it did not.
+
+    Args:
+        inputs: All input.
+        outputs: All output, reasoning included.
+        cached: Input that was read from the vendor's cache.
+        written: Input that was written to it.
+        reasoning: Output that was spent on reasoning.
+        total: Input and output, where it tells no more than that.
+    """
+
+    inputs: int | None
+    outputs: int | None
+    cached: int = 0
+    written: int = 0
+    reasoning: int = 0
+    total: int | None = None
+
+
+NOTHING_TOLD = Counts(None, None)
+
+
 # Not frozen: one is made for each call, which would take thrice as long.
 @dataclass(slots=True)
 class Exchange:
@@ -76,8 +107,8 @@ class Exchange:
     refuse: Callable[[Any], LLMError]
 
     def malformed(
-        self, message: str, kind: type[MalformedAnswerError] = MalformedAnswerError
-    ) -> MalformedAnswerError:
+        self, message: str, kind: type[APIError] = MalformedAnswerError
+    ) -> APIError:
         """Return the error to raise for what is no answer, or not a whole one."""
         request_id = request_id_in(self.headers)
         return kind(message, status=self.status, request_id=request_id)
@@ -88,7 +119,7 @@ class Exchange:
         message: Message,
         text: str,
         finish_reason: str,
-        usage: Usage | None,
+        counts: Counts | None,
     ) -> Answer:
         """Return the answer that *document* holds."""
         model = document.get("model")
@@ -97,19 +128,24 @@ class Exchange:
             text,
             model if isinstance(model, str) else self.model,
             finish_reason,
-            usage or self._guess(text),
+            self._usage(counts, text),
             name if isinstance(name, str) else None,
             document,
             self.headers,
             message,
         )
 
-    def _guess(self, text: str) -> Usage:
-        return Usage(
-            math.ceil(guess_tokens(self.request.messages)),
-            math.ceil(len(text) / CHARACTERS_A_TOKEN),
-            estimated=True,
-        )
+    def _usage(self, counts: Counts | None, text: str) -> Usage:
+        inputs, outputs, cached, written, reasoning, total = counts or NOTHING_TOLD
+        if inputs is not None and outputs is not None:
+            return Usage(inputs, outputs, cached, written, reasoning)
+        if inputs is None:
+            inputs = math.ceil(guess_tokens(self.request.messages))
+            inputs = inputs if total is None else min(inputs, total)
+        if outputs is None:
+            outputs = math.ceil(len(text) / CHARACTERS_A_TOKEN)
+            outputs = outputs if total is None else total - inputs
+        return Usage(inputs, outputs, cached, written, reasoning, estimated=True)
 
 
 class Growth:
@@ -203,6 +239,7 @@ class Dialect:
         decode: Makes the answer of a body.
         assemble: Makes what puts a stream together.
         stream: What a body says to get a stream.
+        least_output: The smallest limit of the answer that it takes.
         output_limit: Name of the answer's limit; None where that is the model's
             matter.
         foreign: Parameters of Chat Completions that have no counterpart here.
@@ -213,6 +250,7 @@ class Dialect:
     decode: Callable[[Mapping[str, Any], Exchange], Answer]
     assemble: Callable[[Exchange], Assembler]
     stream: Mapping[str, Any]
+    least_output: int = 1
     output_limit: str | None = None
     foreign: frozenset[str] = frozenset()
 
@@ -226,12 +264,53 @@ def count(document: Any, *path: str) -> int:
     return 0
 
 
-def known_counts(usage: Any, first: str, second: str) -> tuple[int, int] | None:
-    """Return the two counts of tokens that *usage* has by name; None unless it has."""
+def counted(
+    usage: Any,
+    first: str,
+    second: str,
+    *,
+    besides: int = 0,
+    cached: int = 0,
+    written: int = 0,
+    reasoning: int = 0,
+) -> Counts | None:
+    """
+    Return what *usage* tells of tokens, None if nothing.
+
+    What is told in part is used in part, and the total makes up for what is missing.
+    Some vendors count what was thought in the total alone; that is output, too.
+
+    Args:
+        usage: What the vendor told.
+        first: Name of the input's count.
+        second: Name of the output's count.
+        besides: Input that its count leaves out.
+        cached: Input that was read from the vendor's cache.
+        written: Input that was written to it.
+        reasoning: Output that was spent on reasoning.
+    """
     if not isinstance(usage, dict):
         return None
-    one, other = _tokens(usage.get(first)), _tokens(usage.get(second))
-    return None if one is None or other is None else (one, other)
+    inputs, outputs = _tokens(usage.get(first)), _tokens(usage.get(second))
+    total = _tokens(usage.get("total_tokens"))
+    if inputs is not None:
+        inputs += besides
+    if total is None or total < (inputs or 0) + (outputs or 0):
+        return Counts(inputs, outputs, cached, written, reasoning)
+    if inputs is not None:
+        thought = 0 if outputs is None else total - inputs - outputs
+        outputs = total - inputs
+        reasoning = reasoning or thought
+    elif outputs is not None:
+        inputs = total - outputs
+    return Counts(inputs, outputs, cached, written, reasoning, total)
+
+
+def argument_text(arguments: Any) -> str:
+    """Return a tool call's *arguments* as text; some send them as an object."""
+    if isinstance(arguments, str):
+        return arguments
+    return "" if arguments is None else write_json(arguments)
 
 
 def _tokens(told: Any) -> int | None:

@@ -10,9 +10,9 @@ import json
 import re
 from typing import Any
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
-__all__ = ("read_json", "whole_characters")
+__all__ = ("read_json", "whole_characters", "write_json")
 
 BYTE_ORDER_MARK = "\ufeff"
 ESCAPED_HALF = re.compile(r"\\u[dD][89a-fA-F]")
@@ -38,6 +38,15 @@ def read_json(data: bytes | str) -> Any:
         pass
     # It says where the document breaks off.
     raise strict
+
+
+def write_json(document: Any) -> str:
+    """Return *document*, which was read from JSON, as JSON again."""
+    try:
+        return to_json(document).decode()
+    except ValueError:
+        # Half a character has to be escaped, which only this does.
+        return json.dumps(document)
 
 
 def whole_characters(text: str) -> str:

@@ -15,6 +15,8 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from aitor.providers.documents import read_json
+
 __all__ = ("Fault", "fault_in", "fault_in_bytes", "seconds_in")
 
 DEEPEST = 8
@@ -23,8 +25,21 @@ LONGEST_MESSAGE = 4_000
 LONGEST_WORD = 100
 LONGEST_WAIT = 1e9
 
-INSIDE = ("details", "innererror", "inner_error", "metadata", "raw", "error", "errors")
+INSIDE = (
+    "details",
+    "innererror",
+    "inner_error",
+    "metadata",
+    "raw",
+    "error",
+    "errors",
+    "base_resp",
+)
 """Where a fault keeps another one, which tells more."""
+
+CODES = ("error_code", "code", "status_code")
+TYPES = ("type", "status", "reason", "error_type")
+MESSAGES = ("message", "msg", "detail", "status_msg", "error_msg", "error_message")
 
 UNITS = {
     "ms": 0.001,
@@ -55,6 +70,7 @@ class Fault:
         status: A status that stands in the body; it counts when the head said 200.
         retry_after: Seconds to wait.
         request_id: The vendor's name for the exchange.
+        foreign: What came is a page or a plain text, as firewalls and proxies write.
     """
 
     words: list[str] = field(default_factory=list)
@@ -64,6 +80,7 @@ class Fault:
     status: int | None = None
     retry_after: float | None = None
     request_id: str | None = None
+    foreign: bool = False
 
     def hear(self, message: str) -> None:
         """Add what was said to people."""
@@ -75,13 +92,14 @@ class Fault:
 def fault_in_bytes(body: bytes) -> Fault:
     """Collect what an error's *body* says; any bytes are a body."""
     try:
-        return fault_in(from_json(body))
+        return fault_in(read_json(body))
     except ValueError:
         text = body.decode("utf-8", "replace").strip()
-    fault = Fault()
+    fault = Fault(foreign=bool(text))
     # A page is decoration around its status.
-    if not text.startswith("<"):
-        fault.hear(text)
+    if text and not text.startswith("<"):
+        # It may be an event of a stream, with the vendor's words in it.
+        _message(fault, text, DEEPEST)
     return fault
 
 
@@ -113,16 +131,16 @@ def _collect(fault: Fault, document: Any, depth: int) -> None:
 
 def _look_through(fault: Fault, document: dict[str, Any], depth: int) -> None:
     # Most keys are missing, or say nothing.
-    for key in ("error_code", "code"):
+    for key in CODES:
         if word := document.get(key):
             _word(fault, word)
     for key in INSIDE:
         if inner := document.get(key):
             _collect(fault, inner, depth)
-    for key in ("type", "status", "reason"):
+    for key in TYPES:
         if word := document.get(key):
             _word(fault, word)
-    for key in ("message", "msg", "detail"):
+    for key in MESSAGES:
         if said := document.get(key):
             _collect(fault, said, depth)
     _facts(fault, document)
@@ -134,6 +152,7 @@ def _message(fault: Fault, text: str, depth: int) -> None:
     if 0 <= begin < end:
         with contextlib.suppress(ValueError):
             _collect(fault, from_json(text[begin : end + 1]), depth - 1)
+            fault.foreign = False
     fault.hear(text)
 
 
@@ -142,8 +161,11 @@ def _word(fault: Fault, word: Any) -> None:
         word = int(word)
     if isinstance(word, str) and 0 < len(word) <= LONGEST_WORD and word != "error":
         fault.words.append(word)
-    elif isinstance(word, int) and 400 <= word < 600 and fault.status is None:
-        fault.status = word
+    elif isinstance(word, int) and 400 <= word < 600:
+        fault.status = fault.status or word
+    elif isinstance(word, int) and word >= 1_000:
+        # Some vendors number what others name.
+        fault.words.append(str(word)[:LONGEST_WORD])
 
 
 def _facts(fault: Fault, document: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import anyio
 
 from aitor.errors import ConfigurationError, LLMError, UnusableProviderError
-from aitor.events import ParameterDropped
+from aitor.events import ParameterDropped, ParameterRaised
 from aitor.messages import Answer, Request
 from aitor.providers.base import Progress, Provider
 from aitor.providers.classify import Refusal
@@ -29,7 +29,7 @@ from aitor.providers.composer import Call, Composer
 from aitor.providers.concealed import concealed
 from aitor.providers.dialect import Dialect, Exchange
 from aitor.providers.pools import Pools
-from aitor.providers.readers import EventsReader, Reader, WholeReader
+from aitor.providers.readers import AnswerReader
 from aitor.providers.rules import Rule, rule_of, rules_of
 from aitor.providers.settings import HTTPSettings, load, sendable_headers
 from aitor.wire import Response, Wire, WireSettings, find_proxy, open_wire
@@ -118,9 +118,12 @@ class HTTPProvider(Provider):
             version=self.version,
             output_limit=self.usual_output_limit,
             today=self._today if self._is_at_home() else None,
-            drop=self._tell_dropped,
+            tell=self._tell,
         )
         self._pools = Pools(self._open_wire)
+        address = urlsplit(self.settings.base_url or "")
+        # A path may hold a secret, and is not told.
+        self._address = (address.hostname or "", f"{address.scheme}://{address.netloc}")
 
     # What a vendor brings.
 
@@ -195,7 +198,7 @@ class HTTPProvider(Provider):
 
     # One exchange.
 
-    def _reader(self, call: Call, response: Response) -> Reader:
+    def _reader(self, call: Call, response: Response) -> AnswerReader:
         exchange = Exchange(
             call.request,
             call.model,
@@ -204,13 +207,7 @@ class HTTPProvider(Provider):
             self.settings.max_answer_bytes,
             partial(self._refused, call, response),
         )
-        kind = response.headers.get("content-type", "")
-        # Who asks for a stream may get a document, and who asks for none a stream.
-        if kind.startswith("text/event-stream") or (
-            call.stream and not kind.startswith(("application/json", "text/html"))
-        ):
-            return EventsReader(call.dialect, exchange)
-        return WholeReader(call.dialect, exchange)
+        return AnswerReader(call.dialect, exchange, stream=call.stream)
 
     def _refused(self, call: Call, response: Response, body: Any) -> LLMError:
         refusal = Refusal.read(
@@ -220,6 +217,7 @@ class HTTPProvider(Provider):
             now=self.wall_clock(),
             longest_wait=self.settings.max_retry_after,
             sent=call.body,
+            named=(call.model, *self._address),
         )
         return self._composer.learn(call, refusal)
 
@@ -313,9 +311,16 @@ class HTTPProvider(Provider):
     def _today(self) -> date:
         return datetime.fromtimestamp(self.wall_clock(), UTC).date()
 
-    def _tell_dropped(self, model: str, parameter: str) -> None:
-        if self.on_drop is not None:
-            self.on_drop(ParameterDropped(self.name or self.kind, model, parameter))
+    def _tell(
+        self, model: str, parameter: str, asked: int | None, sent: int | None
+    ) -> None:
+        if self.on_drop is None:
+            return
+        name = self.name or self.kind
+        if asked is None or sent is None:
+            self.on_drop(ParameterDropped(name, model, parameter))
+        else:
+            self.on_drop(ParameterRaised(name, model, parameter, asked, sent))
 
 
 def _headers_in(text: str) -> dict[str, str]:
@@ -330,7 +335,9 @@ def _wire_of(client: Any) -> Wire:
     return SDKWire(client)
 
 
-async def _read(body: AsyncIterator[bytes], reader: Reader, progress: Progress) -> None:
+async def _read(
+    body: AsyncIterator[bytes], reader: AnswerReader, progress: Progress
+) -> None:
     async for data in body:
         if reader.feed(data):
             progress()

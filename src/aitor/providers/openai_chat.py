@@ -10,32 +10,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aitor.errors import TruncatedAnswerError
-from aitor.messages import Answer, Message, Usage
+from aitor.messages import Answer, Message
 from aitor.providers.dialect import (
+    Counts,
     Dialect,
     Exchange,
     Growth,
     Piece,
     Text,
+    argument_text,
     count,
-    known_counts,
+    counted,
     text_in,
 )
 from aitor.providers.documents import whole_characters
+from aitor.providers.endings import ending
+from aitor.providers.tool_calls import ToolCalls
 
-__all__ = ("CHAT", "FINISH_REASONS")
-
-FINISH_REASONS = {
-    "function_call": "tool_calls",
-    "tool_use": "tool_calls",
-    "end_turn": "stop",
-    "eos": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "model_length": "length",
-    "model_context_window_exceeded": "length",
-}
-"""Other words for ours; a word that is in neither is passed on."""
+__all__ = ("CHAT",)
 
 ENTRY = 256
 """What an entry in the answer counts for, however little is in it."""
@@ -68,33 +60,42 @@ def decode(document: Mapping[str, Any], exchange: Exchange) -> Answer:
     reason = choice.get("finish_reason")
     if reason == "error" or choice.get("error"):
         raise exchange.refuse(choice)
-    if not isinstance(reason, str) or not reason:
-        raise exchange.malformed(
-            "the answer has no 'finish_reason': its end is missing",
-            TruncatedAnswerError,
-        )
     refusal = text_in(message.get("refusal"))
+    text = text_in(message.get("content")) or refusal
+    # Some servers leave the role out, which no server takes back.
+    message = {**message, "role": "assistant"}
+    if isinstance(calls := message.get("tool_calls"), list):
+        message["tool_calls"] = [_called(call) for call in calls]
+    holds = bool(text or calls or message.get("function_call"))
+    reason = ending(reason, exchange, holds=holds)
     return exchange.answer(
         document,
-        # Some servers leave the role out, which no server takes back.
-        {**message, "role": "assistant"},
-        text_in(message.get("content")) or refusal,
-        "refusal" if refusal else FINISH_REASONS.get(reason, reason),
+        message,
+        text,
+        "refusal" if refusal else reason,
         _usage(document.get("usage")),
     )
 
 
-def _usage(usage: Any) -> Usage | None:
-    counts = known_counts(usage, "prompt_tokens", "completion_tokens")
-    if counts is None:
-        return None
-    inputs = usage.get("prompt_tokens_details")
-    outputs = usage.get("completion_tokens_details")
-    return Usage(
-        *counts,
-        count(inputs, "cached_tokens") if inputs else 0,
-        count(inputs, "cache_write_tokens") if inputs else 0,
-        count(outputs, "reasoning_tokens") if outputs else 0,
+def _called(call: Any) -> Any:
+    function = call.get("function") if isinstance(call, dict) else None
+    if not isinstance(function, dict) or "arguments" not in function:
+        return call
+    arguments = argument_text(function["arguments"])
+    return {**call, "function": {**function, "arguments": arguments}}
+
+
+def _usage(usage: Any) -> Counts | None:
+    # What was read from a cache stands in a place of its own at each vendor.
+    return counted(
+        usage,
+        "prompt_tokens",
+        "completion_tokens",
+        cached=count(usage, "prompt_tokens_details", "cached_tokens")
+        or count(usage, "cached_tokens")
+        or count(usage, "prompt_cache_hit_tokens"),
+        written=count(usage, "prompt_tokens_details", "cache_write_tokens"),
+        reasoning=count(usage, "completion_tokens_details", "reasoning_tokens"),
     )
 
 
@@ -112,9 +113,7 @@ class _Chunks:
         for key in ("id", "created", "model", "service_tier", "system_fingerprint"):
             if key in document:
                 self._head.setdefault(key, document[key])
-        # Told once, at the end, or growing from chunk to chunk: the last one counts.
-        if document.get("usage"):
-            self._head["usage"] = document["usage"]
+        self._count(document.get("usage"))
         choices = document.get("choices")
         first = None
         for entry in choices if isinstance(choices, list) else ():
@@ -122,11 +121,18 @@ class _Chunks:
                 raise self._exchange.malformed("a choice in a chunk is not an object")
             if entry.get("finish_reason") == "error" or entry.get("error"):
                 raise self._exchange.refuse(entry)
+            self._count(entry.get("usage"))
             index = count(entry, "index")
             piece = self._choice(index).take(entry)
             if index == 0:
                 first = piece
         return first
+
+    def _count(self, usage: Any) -> None:
+        # Told once, at the end, or growing from chunk to chunk: the last word counts.
+        if isinstance(usage, dict):
+            known = self._head.setdefault("usage", {})
+            known.update((key, told) for key, told in usage.items() if told is not None)
 
     def _choice(self, index: int) -> "_Choice":
         if index not in self._choices:
@@ -135,6 +141,12 @@ class _Chunks:
         return self._choices[index]
 
     def whole(self) -> dict[str, Any]:
+        first = self._choices.get(0)
+        if not self.done and first is not None and not first.ended:
+            raise self._exchange.malformed(
+                "the stream ended without a 'finish_reason' or '[DONE]'",
+                TruncatedAnswerError,
+            )
         choices = [
             {"index": index, **self._choices[index].whole()}
             for index in sorted(self._choices)
@@ -150,7 +162,7 @@ class _Choice:
         # What grows long is kept in pieces; the rest is rare or short.
         self._content = Text(growth)
         self._reasoning = Text(growth)
-        self._calls: dict[int, _Call] = {}
+        self._calls = ToolCalls(growth)
         self._more: dict[str, Any] = {}
         self._entry: dict[str, Any] = {"finish_reason": None}
 
@@ -162,13 +174,31 @@ class _Choice:
             known = self._entry.get("logprobs")
             self._entry["logprobs"] = _added(known, entry["logprobs"], self._growth)
         delta = entry.get("delta")
-        if not isinstance(delta, dict):
-            return None
+        if not delta or not isinstance(delta, dict):
+            delta = self._rest_of(entry.get("message"))
         piece = None
         for key, value in delta.items():
             if value and (told := self._take(key, value)):
                 piece = told
         return piece
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has said why it ended."""
+        return bool(self._entry["finish_reason"])
+
+    def _rest_of(self, message: Any) -> dict[str, Any]:
+        """Return what a whole *message*, sent as an event, adds to what came before."""
+        if not isinstance(message, dict):
+            return {}
+        known = {"content": str(self._content), "refusal": self._more.get("refusal")}
+        rest = dict(message)
+        for key, text in known.items():
+            told = text_in(rest.get(key))
+            rest[key] = told.removeprefix(text) if text else told
+        if self._calls:
+            rest.pop("tool_calls", None)
+        return rest
 
     def _take(self, key: str, value: Any) -> Piece | None:
         if key == "content":
@@ -178,22 +208,12 @@ class _Choice:
             text = self._reasoning.add(value)
             return Piece(text, "reasoning") if text else None
         if key == "tool_calls" and isinstance(value, list):
-            for position, call in enumerate(value):
-                self._call(position, call)
+            self._calls.take(value)
             return Piece("", "other")
         if key == "role" or (key == "refusal" and not isinstance(value, str)):
             return None
         self._more[key] = _added(self._more.get(key), value, self._growth)
         return Piece(value, "text") if key == "refusal" else Piece("", "other")
-
-    def _call(self, position: int, call: Any) -> None:
-        if not isinstance(call, dict):
-            return
-        index = count(call, "index") if "index" in call else position
-        if index not in self._calls:
-            self._growth.add(ENTRY)
-            self._calls[index] = _Call(self._growth)
-        self._calls[index].take(call)
 
     def whole(self) -> dict[str, Any]:
         message: dict[str, Any] = {
@@ -206,33 +226,8 @@ class _Choice:
         if reasoning := str(self._reasoning):
             message["reasoning_content"] = reasoning
         if self._calls:
-            message["tool_calls"] = [
-                self._calls[index].whole() for index in sorted(self._calls)
-            ]
+            message["tool_calls"] = self._calls.whole()
         return {"message": message, **self._entry}
-
-
-class _Call:
-    """One tool call that grows in a stream."""
-
-    def __init__(self, growth: Growth) -> None:
-        self._id: Any = None
-        self._name: Any = None
-        self._arguments = Text(growth)
-
-    def take(self, call: Mapping[str, Any]) -> None:
-        self._id = self._id or call.get("id")
-        function = call.get("function")
-        if isinstance(function, dict):
-            self._name = self._name or function.get("name")
-            self._arguments.add(function.get("arguments"))
-
-    def whole(self) -> dict[str, Any]:
-        return {
-            "id": self._id,
-            "type": "function",
-            "function": {"name": self._name, "arguments": str(self._arguments)},
-        }
 
 
 def _added(known: Any, value: Any, growth: Growth) -> Any:

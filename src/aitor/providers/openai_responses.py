@@ -10,17 +10,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from aitor.errors import BadRequestError, TruncatedAnswerError
-from aitor.messages import Answer, Message, Usage
+from aitor.messages import Answer, Message
 from aitor.providers.dialect import (
+    Counts,
     Dialect,
     Exchange,
     Growth,
     Piece,
     PieceKind,
+    Text,
+    argument_text,
     count,
-    known_counts,
+    counted,
     text_in,
 )
+from aitor.providers.endings import ending
 
 __all__ = ("RESPONSES",)
 
@@ -39,7 +43,8 @@ FOREIGN = frozenset(
     }
 )
 
-INCOMPLETE = {"max_output_tokens": "length"}
+LEAST_OUTPUT = 16
+"""The smallest limit that this API takes; Chat Completions takes any."""
 
 
 def encode(
@@ -142,7 +147,7 @@ def decode(document: Mapping[str, Any], exchange: Exchange) -> Answer:
     output, status = document.get("output"), document.get("status")
     if not isinstance(output, list):
         raise exchange.malformed("the answer is JSON, but has no output in it")
-    if status not in ("completed", "incomplete"):
+    if status and status not in ("completed", "incomplete"):
         raise exchange.malformed(
             "the answer is neither completed nor incomplete: its end is missing",
             TruncatedAnswerError,
@@ -163,29 +168,32 @@ def decode(document: Mapping[str, Any], exchange: Exchange) -> Answer:
         message["refusal"] = refusal
     if calls:
         message["tool_calls"] = calls
-    reason = "refusal" if refusal else "tool_calls" if calls else "stop"
+    told = "refusal" if refusal else "tool_calls" if calls else "stop"
     if status == "incomplete":
         details = document.get("incomplete_details")
-        told = details.get("reason") if isinstance(details, dict) else None
-        reason = INCOMPLETE.get(told, told) if isinstance(told, str) else "length"
+        why = details.get("reason") if isinstance(details, dict) else None
+        told = why if isinstance(why, str) else "length"
+    elif not status and not refusal:
+        told = ""
+    reason = ending(told, exchange, holds=bool(text or calls or refusal))
     usage = _usage(document.get("usage"))
     return exchange.answer(document, message, text or refusal, reason, usage)
 
 
 def _called(item: Mapping[str, Any]) -> dict[str, Any]:
-    function = {"name": item.get("name"), "arguments": item.get("arguments")}
+    arguments = argument_text(item.get("arguments"))
+    function = {"name": item.get("name"), "arguments": arguments}
     return {"id": item.get("call_id"), "type": "function", "function": function}
 
 
-def _usage(usage: Any) -> Usage | None:
-    counts = known_counts(usage, "input_tokens", "output_tokens")
-    if counts is None:
-        return None
-    return Usage(
-        *counts,
-        count(usage, "input_tokens_details", "cached_tokens"),
-        count(usage, "input_tokens_details", "cache_write_tokens"),
-        count(usage, "output_tokens_details", "reasoning_tokens"),
+def _usage(usage: Any) -> Counts | None:
+    return counted(
+        usage,
+        "input_tokens",
+        "output_tokens",
+        cached=count(usage, "input_tokens_details", "cached_tokens"),
+        written=count(usage, "input_tokens_details", "cache_write_tokens"),
+        reasoning=count(usage, "output_tokens_details", "reasoning_tokens"),
     )
 
 
@@ -206,6 +214,8 @@ class _Events:
         self.done = False
         self._exchange = exchange
         self._growth = Growth(exchange.max_bytes)
+        self._text = Text(self._growth)
+        self._calls = False
         self._response: dict[str, Any] | None = None
 
     def take(self, document: Mapping[str, Any]) -> Piece | None:
@@ -213,7 +223,11 @@ class _Events:
         if told := DELTAS.get(kind):
             delta = document.get("delta")
             text = delta if isinstance(delta, str) else ""
-            self._growth.add(len(text))
+            self._calls = self._calls or told == "other"
+            if told == "text":
+                self._text.add(text)
+            else:
+                self._growth.add(len(text))
             return Piece("" if told == "other" else text, told) if text else None
         if kind == "response.failed":
             raise self._exchange.refuse(document.get("response"))
@@ -224,11 +238,16 @@ class _Events:
         return None
 
     def whole(self) -> dict[str, Any]:
-        if self._response is None:
-            raise self._exchange.malformed(
-                "the stream ended before the response did", TruncatedAnswerError
-            )
-        return self._response
+        if self._response is not None:
+            return self._response
+        text = str(self._text)
+        if self.done and text and not self._calls:
+            # It said that it is at its end, in the words of another API.
+            part = {"type": "output_text", "text": text}
+            return {"output": [{"type": "message", "content": [part]}]}
+        raise self._exchange.malformed(
+            "the stream ended before the response did", TruncatedAnswerError
+        )
 
 
 RESPONSES = Dialect(
@@ -237,6 +256,7 @@ RESPONSES = Dialect(
     decode=decode,
     assemble=_Events,
     stream={"stream": True},
+    least_output=LEAST_OUTPUT,
     output_limit="max_output_tokens",
     foreign=FOREIGN,
 )

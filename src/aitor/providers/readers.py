@@ -17,12 +17,22 @@ from aitor.providers.documents import read_json
 from aitor.wire.coding import CODINGS
 from aitor.wire.sse import Event, EventReader
 
-__all__ = ("EventsReader", "Reader", "WholeReader")
+__all__ = ("AnswerReader", "EventsReader", "WholeReader")
 
 CAME = (Piece("", "other"),)
 
 CODING = re.compile(r"[a-z][a-z0-9-]{0,19}")
 """A word for a compression, which is safe to repeat."""
+
+
+EVENT = re.compile(rb":|(?:data|event|id|retry)[ \t]*:")
+"""How an event stream begins."""
+
+MAY_BECOME_EVENT = (b"data:", b"event:", b"id:", b"retry:")
+DOCUMENT = b'{["<-0123456789tfn'
+"""How a document begins, of JSON or HTML."""
+
+BLANK = b" \t\r\n\xef\xbb\xbf"
 
 
 class Reader(Protocol):
@@ -52,6 +62,67 @@ class Reader(Protocol):
             LLMError: Saying what came that is no answer.
         """
         ...
+
+
+class AnswerReader:
+    """
+    Reads an answer as what it is: one document, or a stream of events.
+
+    The first bytes tell. Neither the `content-type` nor what was asked for is believed:
+    servers and gateways send both under any name, and the answer is paid for.
+
+    Args:
+        dialect: How the API writes.
+        exchange: What it is the answer to.
+        stream: Whether a stream was asked for: what it is taken for where it is empty
+            or begins like neither.
+    """
+
+    __slots__ = ("_begun", "_dialect", "_exchange", "_reader", "_stream")
+
+    def __init__(self, dialect: Dialect, exchange: Exchange, *, stream: bool) -> None:
+        kind = exchange.headers.get("content-type", "").strip().lower()
+        self._dialect = dialect
+        self._exchange = exchange
+        self._stream = stream or kind.startswith("text/event-stream")
+        self._reader: Reader | None = None
+        self._begun = b""
+
+    @property
+    def done(self) -> bool:
+        """Whether the answer is whole, though the body may not have ended."""
+        return self._reader is not None and self._reader.done
+
+    def feed(self, data: bytes) -> Sequence[Piece]:
+        """Take the body's next bytes; see `Reader`."""
+        if self._reader is not None:
+            return self._reader.feed(data)
+        # What keeps a connection alive before an answer is not worth keeping.
+        self._begun = (self._begun + data).lstrip(BLANK)
+        if not self._begun or _may_become_event(self._begun):
+            return ()
+        return self._choose().feed(self._begun)
+
+    def close(self) -> Answer:
+        """Return the answer; see `Reader`."""
+        if self._reader is None:
+            self._choose().feed(self._begun)
+        return self._choose().close()
+
+    def _choose(self) -> Reader:
+        if self._reader is None:
+            begun, streams = self._begun, self._stream
+            if begun:
+                streams = bool(EVENT.match(begun)) or (
+                    streams and begun[0] not in DOCUMENT
+                )
+            reader = EventsReader if streams else WholeReader
+            self._reader = reader(self._dialect, self._exchange)
+        return self._reader
+
+
+def _may_become_event(begun: bytes) -> bool:
+    return any(len(begun) < len(e) and e.startswith(begun) for e in MAY_BECOME_EVENT)
 
 
 class WholeReader:

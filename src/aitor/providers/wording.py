@@ -11,8 +11,9 @@ of secrets is never complete.
 """
 
 import re
+from collections.abc import Collection, Iterable
 
-__all__ = ("repeatable", "repeatable_code")
+__all__ = ("keyword_in", "repeatable", "repeatable_code")
 
 LONGEST = 200
 """Characters of a message that are repeated."""
@@ -54,7 +55,27 @@ VOCABULARY = """
     unrecognized unsupported unused up upgrade upstream url use used user uses using
     valid validation value values version was way we went were when where which
     while will with within without would wrong x you your
-    additionalproperties budget_tokens call_id content_block frequency_penalty
+    access activate activated active afford api_key arrears authorization
+    banned beta cap compile complex concurrency console constraint conversion
+    converted crashed daily deactivated decrease denied disabled enable enabled
+    endpoints ensure exceeding exclusive exhausted expired explicitly extra
+    fail failure feature features fewer find free full funds generated generation
+    grammar guidelines inactive included incorrect instance invalidated leaked limits
+    load loaded loading location locked maintenance make memory met missing moderation
+    month monthly moment necessary nested network obtain operation
+    optional overdue owner packages paid party payment pending policies possibly prior
+    produces provider purchase pricing rates reaching recharge refused released
+    reported requirements resource resources restricted resume retired returned
+    revoked run running schemas serve serving setup single specification standing
+    started starting states subscription suffice sufficient supplied supply support
+    suspended team temporary terminated tier tiers top trial unload unloaded updated
+    usage verification verified verify violates visit wait window workspace
+    additionalproperties allof anyof const contains defs dependentrequired
+    exclusivemaximum exclusiveminimum maxcontains maxitems maxlength maxproperties
+    mincontains minitems minlength minproperties multipleof nullable oneof pattern
+    patternproperties prefixitems propertynames ref unevaluateditems
+    unevaluatedproperties uniqueitems
+    budget_tokens call_id content_block frequency_penalty
     function_call image_url input_schema input_text json_object json_schema
     logit_bias logprobs max_completion_tokens max_output_tokens max_tokens metadata
     output_config output_text parallel_tool_calls presence_penalty reasoning_effort
@@ -67,12 +88,46 @@ VOCABULARY = """
 WORDS = frozenset(VOCABULARY.split())
 
 ATOMS = re.compile(r"[A-Za-z_]+|\d+(?:[.,]\d+)*|[^A-Za-z_\d]+")
-PUNCTUATION = frozenset(".,:;'\"`()[]{}<>=+*/-!?|")
+PUNCTUATION = frozenset(".,:;'\"`()[]{}<>=+*/-!?|$")
 UNITS = frozenset({"ms", "s", "m", "h", "k"})
+QUOTED = re.compile(r"(?<!\w)([\"'`])(?=\S)([^\"'`]{1,1000})\1(?!\w)")
+WORDS_NAMED = 2
+"""More words than these between two quotation marks are a text, not a name."""
+
+KEY_LIKE = re.compile(
+    r"\A(?:sk|pk|rk|xai|gsk|hf|key|ghp|nvapi)[-_]|\AAIza|(?=\w*\d)(?=\w*[A-Za-z])\w{24,}",
+    re.ASCII,
+)
+"""What looks like a key is not told, whatever it was given as."""
+
+NAME = re.compile(r"[\w.:/@-]{1,100}", re.ASCII)
+ENDS = ".,:;'\"`()[]{}<>!?"
+
+NOUNS = """
+    $defs $ref additionalProperties allOf anyOf dependentRequired exclusiveMaximum
+    exclusiveMinimum maxItems maxLength maxProperties minItems minLength minProperties
+    multipleOf nullable oneOf patternProperties prefixItems propertyNames
+    unevaluatedItems unevaluatedProperties uniqueItems
+"""
+ENGLISH = """
+    const contains default enum format if items maximum minimum not pattern properties
+    required title type
+"""
+KEYWORDS = {word.lower(): word for word in (*NOUNS.split(), *ENGLISH.split())}
+"""Of JSON Schema; those that are English too need quotation marks to be keywords."""
+
+SPOKEN_OF = re.compile(
+    r"[\"'`](\$?[A-Za-z]+)[\"'`]\s+(?:is|are|was|must|not|keyword|at)\b"
+)
+UNMISTAKABLE = re.compile(rf"(?<!\w)({'|'.join(map(re.escape, NOUNS.split()))})\b")
+IN_QUOTES = re.compile(r"[\"'`](\$?[A-Za-z]+)[\"'`]")
+
 PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^A-Za-z_.]")
 
 
-def repeatable(message: str, *, numbers: bool = False) -> str:
+def repeatable(
+    message: str, *, numbers: bool = False, named: Collection[str] = ()
+) -> str:
     """
     Return what of *message* may stand in an error, shortened.
 
@@ -80,10 +135,13 @@ def repeatable(message: str, *, numbers: bool = False) -> str:
         message: A vendor's message.
         numbers: Keep long numbers too. To be used only for messages about limits and
             lengths, which count tokens and quote nobody.
+        named: What the caller named (a model, parameters, an address) and so knows.
     """
+    names = frozenset(name.casefold() for name in named if _is_name(name))
+    message = QUOTED.sub(_unquoted, message[: 5 * LONGEST])
     kept: list[str] = []
-    for chunk in message[: 5 * LONGEST].split():
-        if _is_ours(chunk, numbers=numbers):
+    for chunk in message.split():
+        if _is_ours(chunk, numbers=numbers) or chunk.strip(ENDS).casefold() in names:
             kept.append(chunk)
         elif not kept or kept[-1] != "…":
             kept.append("…")
@@ -91,6 +149,26 @@ def repeatable(message: str, *, numbers: bool = False) -> str:
     if not any(chunk != "…" for chunk in kept):
         return ""
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def keyword_in(messages: Iterable[str]) -> str | None:
+    """Return the JSON Schema keyword that *messages* name, if they name one."""
+    text = "\n".join(messages)
+    # A place in the schema is named, too; what is said of something comes after it.
+    for pattern in (SPOKEN_OF, UNMISTAKABLE, IN_QUOTES):
+        for found in pattern.finditer(text):
+            if word := KEYWORDS.get(found[1].lower()):
+                return word
+    return None
+
+
+def _unquoted(quoted: re.Match[str]) -> str:
+    few = len(quoted[2].split()) <= WORDS_NAMED
+    return quoted[0] if few else "…"
+
+
+def _is_name(name: str) -> bool:
+    return bool(NAME.fullmatch(name)) and not KEY_LIKE.search(name)
 
 
 def repeatable_code(code: str) -> bool:
@@ -105,7 +183,9 @@ def repeatable_code(code: str) -> bool:
 
 
 def _is_ours(chunk: str, *, numbers: bool) -> bool:
-    # Most are plain words.
+    # Most are plain words. A mask of nothing but asterisks stands for a key.
+    if "**" in chunk:
+        return False
     if chunk.lower() in WORDS:
         return True
     # A chunk passes whole or not at all, or pieces of a key would stand alone.

@@ -5,7 +5,7 @@ A breaker and a bucket are replaced by ones that do exactly the same and tell. S
 history has the order of decisions also among those of one and the same time.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 import anyio
 
@@ -59,7 +59,12 @@ class WatchedBreaker(CircuitBreaker):
         return ticket
 
     def record(
-        self, ticket: Ticket, verdict: Verdict, now: float, sent: float | None = None
+        self,
+        ticket: Ticket,
+        verdict: Verdict,
+        now: float,
+        sent: float | None = None,
+        request: Hashable = None,
     ) -> None:
         """Tell, and do it."""
         number = self._numbers.pop(ticket, 0) if ticket.probe else 0
@@ -67,7 +72,7 @@ class WatchedBreaker(CircuitBreaker):
         self._tell(
             Judged(now, self._provider, ticket.generation, number, verdict, when)
         )
-        super().record(ticket, verdict, now, sent)
+        super().record(ticket, verdict, now, sent, request)
 
     def ease_in(self) -> None:
         """Tell, and do it."""
