@@ -20,6 +20,7 @@ BENCHMARKS = (
     "http",
     "wires",
     "dead",
+    "partial",
     "limit",
     "overload",
     "backpressure",

@@ -1,9 +1,10 @@
 """
 Load: callers that ask a peer, and what they see.
 
-Three kinds. `closed`: so many callers, each asking again as soon as it is answered;
+Four kinds. `closed`: so many callers, each asking again as soon as it is answered;
 the rate is what the peer makes of it. `counted`: so many calls and no more. `arriving`:
 requests come at a rate of their own, whether or not the ones before are answered.
+`streamed`: the peer reads prompts as it likes and gives the results as they come.
 """
 
 # ruff: noqa: TID251  # the loops themselves are what is compared
@@ -33,6 +34,7 @@ __all__ = (
     "processor_seconds",
     "resident_memory",
     "sleep_on",
+    "streamed",
 )
 
 PATIENCE = 5.0
@@ -171,10 +173,16 @@ class Meter:
         try:
             await call()
         except Exception as error:  # noqa: BLE001  # whatever a peer raises
-            self.failures[f"{type(error).__name__}: {error}"[:200]] += 1
+            self.count(0.0, error)
         else:
-            if self.running:
-                self.latencies.append(time.perf_counter() - begin)
+            self.count(time.perf_counter() - begin)
+
+    def count(self, latency: float, error: Exception | None = None) -> None:
+        """Count a call that ended, with or without an error."""
+        if error is not None:
+            self.failures[f"{type(error).__name__}: {error}"[:200]] += 1
+        elif self.running:
+            self.latencies.append(latency)
         self.done += 1
 
 
@@ -234,6 +242,7 @@ async def counted(
     in_flight: int,
     calls: int,
     warm: str | None = None,
+    longest: float = 3_600.0,
 ) -> NoReturn:
     """
     Make so many *calls*, and finish with what was measured.
@@ -245,6 +254,7 @@ async def counted(
         calls: How many calls in all.
         warm: An address for some calls through another instance of the peer before,
             so that lazy imports are done and the measured instance is still new.
+        longest: Seconds after which the calls that are left are not waited for.
     """
     if warm is not None:
         async with open_peer(peer, {**settings, "urls": [warm]}) as call:
@@ -267,8 +277,46 @@ async def counted(
         meter.start()
         for _ in range(in_flight):
             tasks.start_soon(caller, call)
-        while True:
-            await sleep(3600)
+        await sleep(longest)
+        finish(meter.stop())
+
+
+async def streamed(
+    *,
+    peer: str,
+    settings: dict[str, Any],
+    seconds: float,
+    calls: int | None = None,
+    warmup: float = 0.0,
+) -> NoReturn:
+    """
+    Have a stream of prompts answered, and finish with what was measured.
+
+    Args:
+        peer: Who answers: it gives a function that takes the number of prompts, None
+            for a stream without an end, and gives an error or None for each.
+        settings: How it is made.
+        seconds: How long to measure, at most.
+        calls: How many prompts.
+        warmup: How long to run before that.
+
+    There are no latencies: when a prompt was read is the peer's own affair.
+    """
+    meter, sleep = Meter(), sleep_on()
+
+    async def take(results: Call) -> None:
+        async for error in results(calls):
+            meter.count(0.0, error)
+        finish(meter.stop())
+
+    async with open_peer(peer, settings) as results, nursery() as tasks:
+        meter.start()
+        tasks.start_soon(take, results)
+        if warmup:
+            await sleep(warmup)
+            meter.start()
+        await sleep(seconds)
+        finish(meter.stop())
 
 
 async def arriving(

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib import import_module
+from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -71,6 +72,32 @@ def messages_of(settings: Settings) -> list[dict[str, Any]]:
 @asynccontextmanager
 async def aitor(settings: Settings) -> AsyncIterator[Call]:
     """The broker, with a provider for each address."""
+    arguments = settings.get("submit", {})
+    async with _broker(settings) as (broker, request):
+
+        async def call(**given: Any) -> None:
+            await broker.submit(request, **arguments, **given)
+
+        yield call
+
+
+@asynccontextmanager
+async def aitor_map(settings: Settings) -> AsyncIterator[Call]:
+    """The same by `map`: how many prompts in, an error or None for each out."""
+    arguments = settings.get("submit", {})
+    async with _broker(settings) as (broker, request):
+
+        async def results(count: int | None) -> AsyncIterator[Exception | None]:
+            prompts = repeat(request) if count is None else repeat(request, count)
+            async with broker.map(prompts, **arguments) as found:
+                async for result in found:
+                    yield result.error
+
+        yield results
+
+
+@asynccontextmanager
+async def _broker(settings: Settings) -> AsyncIterator[tuple[Any, Any]]:
     from aitor import Broker, Request
     from aitor.providers.compatible import CompatibleProvider
 
@@ -84,14 +111,8 @@ async def aitor(settings: Settings) -> AsyncIterator[Call]:
         )
         for number, url in enumerate(settings["urls"])
     }
-    request = Request.of(messages_of(settings))
-    arguments = settings.get("submit", {})
     async with Broker(providers, drain_timeout=0.0) as broker:
-
-        async def call(**given: Any) -> None:
-            await broker.submit(request, **arguments, **given)
-
-        yield call
+        yield broker, Request.of(messages_of(settings))
 
 
 @asynccontextmanager
@@ -128,11 +149,13 @@ def _mock(settings: Settings) -> Settings:
 
 @asynccontextmanager
 async def openai_client(settings: Settings) -> AsyncIterator[Call]:
-    """OpenAI's client as its README shows it."""
+    """OpenAI's client as its README shows it; `client` are more of its arguments."""
     from openai import AsyncOpenAI
 
     async with AsyncOpenAI(
-        base_url=f"{settings['urls'][0]}/v1", api_key=NOBODY
+        base_url=f"{settings['urls'][0]}/v1",
+        api_key=NOBODY,
+        **settings.get("client", {}),
     ) as client:
         yield _asks(client, settings)
 
@@ -185,18 +208,23 @@ async def by_hand(settings: Settings) -> AsyncIterator[Call]:
     aiolimiter, openai = import_module("aiolimiter"), import_module("openai")
     tenacity: Any = import_module("tenacity")
     clients = [
-        openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=NOBODY, max_retries=0)
+        openai.AsyncOpenAI(
+            base_url=f"{url}/v1",
+            api_key=NOBODY,
+            **{**settings.get("client", {}), "max_retries": 0},
+        )
         for url in settings["urls"]
     ]
+    retried = [openai.APIConnectionError, openai.InternalServerError]
+    if settings.get("retries_limits"):
+        retried.append(openai.RateLimitError)
     limiter = aiolimiter.AsyncLimiter(*settings.get("limiter", (1e6, 1)))
     semaphore = asyncio.Semaphore(settings["in_flight"])
     asks = [_asks(client, settings) for client in clients]
     again = tenacity.retry(
         stop=tenacity.stop_after_attempt(settings.get("attempts", 3)),
         wait=tenacity.wait_random_exponential(max=settings.get("longest_wait", 0.5)),
-        retry=tenacity.retry_if_exception_type(
-            (openai.APIConnectionError, openai.InternalServerError)
-        ),
+        retry=tenacity.retry_if_exception_type(tuple(retried)),
         reraise=True,
     )
 
@@ -497,6 +525,7 @@ CLIENT = ("openai", "aiohttp", "aiolimiter", "tenacity", "httpx2")
 
 PEERS = {
     "aitor": Peer("aitor", "main", AITOR, aitor, ALL),
+    "aitor-map": Peer("aitor by map", "main", AITOR, aitor_map, ALL),
     "aitor-mock": Peer("aitor, mock", "main", MOCK, aitor_mock, ALL),
     "by-hand-mock": Peer("semaphore and timeout", "main", (), by_hand_mock),
     "floor": Peer("bytes over a socket", "main", (), floor, BOTH),

@@ -59,6 +59,7 @@ def write_report(names: Sequence[str]) -> tuple[Path, int]:
     PICTURES.mkdir(parents=True, exist_ok=True)
     sections = [INTRODUCTION]
     judged: list[tuple[Row, str]] = []
+    shown: list[str] = []
     for name in names:
         path = RESULTS / f"{name}.json"
         if path.exists():
@@ -69,11 +70,13 @@ def write_report(names: Sequence[str]) -> tuple[Path, int]:
             ]
             sections.append(_section(module, rows, result))
             judged += [(row, how) for row, how in rows if _is_judged(row)]
+            shown += getattr(module, "IN_README", ())
     PAGE.write_text("\n".join(sections), encoding="utf-8")
     before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
     after = rest.partition(END)[2]
-    table = f"{BEGIN}\n\n{_results(judged)}\n{END}"
-    README.write_text(before + table + after, encoding="utf-8")
+    charts = "".join(f"![{one}](docs/benchmarks/{one}.svg)\n\n" for one in shown)
+    measured = f"{BEGIN}\n\n{charts}{_results(judged)}\n{END}"
+    README.write_text(before + measured + after, encoding="utf-8")
     return PAGE, sum(row.reached is False for row, _ in judged)
 
 

@@ -3,7 +3,8 @@ The upstream: a server that answers every request with the same chat completion.
 
 It reads as little of HTTP/1.1 as it can get away with, so that what is measured is
 the client. It keeps its own count of what arrived, and can be told to be slow, dead,
-flapping, limited, or out for a while. `benchmarks.upstream` starts it and talks to it.
+flapping, limited, out for a while, or to play a script of faults (`benchmarks.faults`).
+`benchmarks.upstream` starts it and talks to it.
 
     python -m benchmarks.server '{"ports": 2, "tls": false}'
 
@@ -21,13 +22,22 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, cast
 
+from benchmarks.faults import Faults, Script
 from benchmarks.machine import SERVER_CORE, pin, raise_limits
 
 __all__ = ("Behaviour",)
+
+WORDS = {
+    200: "OK",
+    429: "Too Many Requests",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+    529: "Overloaded",
+}
 
 
 @dataclass
@@ -45,6 +55,8 @@ class Behaviour:
         flap: Is well and dead in turns, each for so many seconds.
         text: How long the answer is, in characters.
         pieces: In how many pieces the answer comes if a stream is asked for.
+        faults: Fields of `Faults`: the script that it plays, and nothing else of these
+            but `delay`.
     """
 
     delay: float = 0.0
@@ -55,6 +67,7 @@ class Behaviour:
     flap: float | None = None
     text: int = 40
     pieces: int = 20
+    faults: dict[str, Any] | None = None
 
 
 @dataclass
@@ -72,6 +85,7 @@ class Port:
     level_at: float = 0.0
     answers: dict[int, bytes] = field(default_factory=dict)
     stream: list[bytes] = field(default_factory=list)
+    script: Script | None = None
 
     def behave(self, behaviour: Behaviour) -> None:
         """Behave like that from now on, and begin to count anew."""
@@ -86,6 +100,9 @@ class Port:
             500: _response(500, _error("server_error")),
         }
         self.stream = _stream(text, behaviour.pieces)
+        self.script = None
+        if behaviour.faults is not None:
+            self.script = Script(Faults(**behaviour.faults), behaviour.delay)
 
     def status(self, now: float) -> int:
         """Count a request and return the status of its answer."""
@@ -163,6 +180,9 @@ class Connection(asyncio.Protocol):
 
     def _complete(self, body: bytes) -> None:
         port = self._port
+        if port.script is not None:
+            self._play(port.script)
+            return
         status = port.status(time.perf_counter())
         streamed = status == 200 and (
             b'"stream":true' in body or b'"stream": true' in body
@@ -174,6 +194,23 @@ class Connection(asyncio.Protocol):
             self._loop.call_later(port.behaviour.delay, self._send, data)
         else:
             self._send(data)
+
+    def _play(self, script: Script) -> None:
+        port, faults, now = self._port, script.faults, time.perf_counter()
+        fails, after = script.arrive(now)
+        status = 200
+        if fails:
+            status = faults.status if faults.how == "answer" else 0
+        port.arrivals.append(now)
+        port.statuses.append(status)
+        self._asked = True
+        self._due += 1
+        if status:
+            more = tuple(faults.headers.items()) if fails else ()
+            answer = _vendors(status, more, html=fails and faults.html)
+            self._loop.call_later(after, self._send, [answer])
+        elif faults.how == "close":
+            self._loop.call_later(after, self._transport.close)
 
     def _send(self, data: list[bytes]) -> None:
         self._due -= 1
@@ -211,10 +248,9 @@ def _size(head: bytes, data: bytes, start: int) -> int:
 
 
 def _response(status: int, body: bytes) -> bytes:
-    words = {200: "OK", 429: "Too Many Requests", 500: "Internal Server Error"}
     # The headers that the vendors send with each answer, as far as clients read them.
     head = (
-        f"HTTP/1.1 {status} {words[status]}\r\n"
+        f"HTTP/1.1 {status} {WORDS[status]}\r\n"
         f"date: Tue, 24 Nov 2026 12:00:00 GMT\r\n"
         f"content-type: application/json\r\n"
         f"content-length: {len(body)}\r\n"
@@ -223,6 +259,34 @@ def _response(status: int, body: bytes) -> bytes:
         f"\r\n"
     )
     return head.encode() + body
+
+
+@lru_cache
+def _vendors(status: int, more: tuple[tuple[str, str], ...], *, html: bool) -> bytes:
+    """Return an answer with as many headers as vendors really send, and *more*."""
+    if status == 200:
+        body = _completion("word " * 8)
+    elif html:
+        body = f"<html><body><h1>{status} {WORDS[status]}</h1></body></html>".encode()
+    else:
+        body = _error("server_error" if status >= 500 else "rate_limit_exceeded")
+    headers = {
+        "date": "Tue, 24 Nov 2026 12:00:00 GMT",
+        "content-type": "text/html" if html else "application/json",
+        "content-length": str(len(body)),
+        "server": "cloudflare",
+        "openai-organization": "org-0123456789abcdef",
+        "openai-processing-ms": "12",
+        "openai-version": "2020-10-01",
+        "x-request-id": "req_0123456789abcdef",
+        "cf-cache-status": "DYNAMIC",
+        "cf-ray": "0123456789abcdef-FRA",
+        "strict-transport-security": "max-age=31536000; includeSubDomains; preload",
+        "x-content-type-options": "nosniff",
+        **dict(more),
+    }
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {status} {WORDS[status]}\r\n{lines}\r\n".encode() + body
 
 
 def _completion(text: str) -> bytes:

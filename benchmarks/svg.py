@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
-__all__ = ("bars", "lines")
+__all__ = ("bars", "groups", "lines")
 
 OURS, OTHERS, QUIET = "#d9730d", "#6b8fb3", "#808890"
 PALETTE = (OURS, OTHERS, "#7a9e4e", "#a06bb3", QUIET, "#b35c5c")
@@ -29,12 +29,49 @@ def bars(title: str, values: Sequence[tuple[str, float, bool]]) -> str:
         width = room * size / most
         colour = OURS if ours else OTHERS
         parts.append(_text(LABELS - 8, top + 14, label, anchor="end"))
-        parts.append(
-            f'<rect x="{LABELS}" y="{top}" width="{width:.1f}" height="18" '
-            f'rx="2" fill="{colour}"/>'
-        )
+        parts.append(_rectangle(LABELS, top, width, 18, colour))
         parts.append(_text(LABELS + width + 6, top + 14, f"{size:,.0f}"))
     return _picture(title, parts, 60 + STEP * len(values))
+
+
+def groups(
+    title: str,
+    legend: Sequence[str],
+    values: Sequence[tuple[str, Sequence[tuple[float, str] | None]]],
+) -> str:
+    """
+    Draw a group of bars for each of *values*, in a colour for each of *legend*.
+
+    Args:
+        title: Above them.
+        legend: Whose the bars of each group are, in their order; six at most.
+        values: Label, and the size of each bar with what is written beside it; None
+            where there is none.
+    """
+    thick = 15
+    sizes = [bar[0] for _, some in values for bar in some if bar]
+    most = max((size for size in sizes if math.isfinite(size)), default=1.0) or 1.0
+    room = WIDTH - LABELS - 170
+    parts, top, x = [], 62, 12
+    for colour, name in zip(PALETTE, legend, strict=False):
+        parts.append(_rectangle(x, 38, 12, 12, colour))
+        parts.append(_text(x + 18, 49, name))
+        x += 40 + 7 * len(name)
+    for label, some in values:
+        drawn = [
+            (colour, *bar)
+            for colour, bar in zip(PALETTE, some, strict=False)
+            if bar is not None and math.isfinite(bar[0])
+        ]
+        middle = top + thick * len(drawn) / 2
+        parts.append(_text(LABELS - 8, middle + 3, label, anchor="end"))
+        for colour, size, text in drawn:
+            width = room * size / most
+            parts.append(_rectangle(LABELS, top, width, thick - 3, colour))
+            parts.append(_text(LABELS + width + 6, top + 11, text))
+            top += thick
+        top += 12
+    return _picture(title, parts, top + 4)
 
 
 def lines(
@@ -93,11 +130,16 @@ def lines(
             f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
         )
         x, y = left + width + 20, top + 10 + 22 * number
-        parts.append(
-            f'<rect x="{x}" y="{y - 9}" width="12" height="12" fill="{colour}"/>'
-        )
+        parts.append(_rectangle(x, y - 9, 12, 12, colour))
         parts.append(_text(x + 18, y + 2, label))
     return _picture(title, parts, top + height + 56)
+
+
+def _rectangle(x: float, y: float, width: float, height: float, colour: str) -> str:
+    return (
+        f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" '
+        f'rx="2" fill="{colour}"/>'
+    )
 
 
 def _text(x: float, y: float, text: str, *, anchor: str = "start") -> str:
