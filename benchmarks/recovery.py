@@ -4,9 +4,10 @@ How long does it take until an outage is over for the callers too?
 One provider, 64 callers, answers after 20 ms; from the second to the sixth second it
 answers 500. Told by the upstream's own count: how many calls it got while it was out,
 and how long after its return the first was answered, and nine tenths of the former
-rate were reached. aitor's circuit is set to stay open for one second (by default 30);
-its callers are patient. By hand: tenacity with random exponential waits up to 10 s.
-LiteLLM's Router: a cooldown of one second, and callers that ask again at once.
+rate were reached. aitor's circuit is set to stay open for one second at most (by
+default 30); its callers wait for that (`when_unavailable`). By hand: tenacity with
+random exponential waits up to 10 s. LiteLLM's Router: a cooldown of one second, and
+callers that ask again at once.
 """
 
 import statistics
@@ -24,7 +25,7 @@ WHO: dict[str, tuple[str, dict[str, Any]]] = {
         "aitor",
         {
             "provider": {"breaker": {"open_seconds": 1.0}},
-            "submit": {"patient": True},
+            "submit": {"when_unavailable": "wait"},
         },
     ),
     "by hand": ("by-hand", {"attempts": 1_000, "longest_wait": 10.0}),
