@@ -64,10 +64,10 @@ provider openai
   workers      64 calls in flight
   queue        1,000 requests
   time limits  attempt 60 s, connect 10 s
-  retries      8, after at most 1 s, 2 s, 4 s, 8 s, 16 s, …, or what the server asks \
+  retries      8, after at most 0.5 s, 1 s, 2 s, 4 s, 8 s, …, or what the server asks \
 for up to 3600 s
-  breaker      opens for 30 s after 3 failures in a row, for 300 s when the account \
-is refused; then 1 at a time as a probe
+  breaker      opens for 1 to 30 s after 3 failures in a row and 2 s, for 300 s when \
+the account is refused; then 1 at a time as a probe
 provider claude
   kind         anthropic
   model        claude-sonnet-5-5

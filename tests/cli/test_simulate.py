@@ -19,6 +19,7 @@ model = "small"
 base_url = "env:CHEAP_URL"
 api_key = "env:CHEAP_KEY"
 requests_per_minute = 600
+max_queue_wait = 60
 [providers.cheap.headers]
 x-team = "env:TEAM"
 

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aitor.laws.bucket import DIMENSIONS, NO_COST, Cost, Reservation, TokenBucket
+from aitor.laws.bucket import (
+    DIMENSIONS,
+    FADE_SECONDS,
+    NO_COST,
+    Cost,
+    Reservation,
+    TokenBucket,
+)
 from aitor.laws.window import MINUTE
 
 ONE = Cost()
@@ -434,6 +441,34 @@ def test_a_server_may_lower_a_limit_and_raise_it_again_to_ours() -> None:
     for said, used in ((100, 100), (300, 300), (9_000, 600)):
         bucket.observe("requests", said, None, 0.0)
         assert bucket.levels(0.0)["requests"].limit == used
+
+
+def test_a_limit_that_a_server_does_not_tell_any_more_fades() -> None:
+    """Kind: what was learned once and held for ever."""
+    bucket = TokenBucket()
+    bucket.observe("requests", 60, None, 0.0)
+    bucket.observe("tokens", 1_000, None, 100.0)
+    bucket.ready_at(ONE, FADE_SECONDS)
+    assert set(bucket.levels(FADE_SECONDS)) == {"tokens"}
+    assert bucket.counts_tokens
+    bucket.ready_at(ONE, 100.0 + FADE_SECONDS)
+    assert not bucket.levels(100.0 + FADE_SECONDS)
+    assert not bucket.counts_tokens
+
+
+def test_a_limit_that_a_server_tells_again_and_again_stays() -> None:
+    bucket = TokenBucket()
+    for minute in range(10):
+        bucket.observe("requests", 60, None, 60.0 * minute)
+        bucket.ready_at(ONE, 60.0 * minute)
+        assert bucket.levels(60.0 * minute)["requests"].limit == 60
+
+
+def test_a_lower_limit_that_fades_leaves_the_one_configured() -> None:
+    bucket = TokenBucket(requests_per_minute=600)
+    bucket.observe("requests", 60, None, 0.0)
+    bucket.ready_at(ONE, FADE_SECONDS)
+    assert bucket.levels(FADE_SECONDS)["requests"].limit == 600
 
 
 def test_a_new_limit_keeps_what_had_come_by_then() -> None:

@@ -86,3 +86,20 @@ def test_retries_never_exceed_what_was_paid_in(
 def test_a_setting_that_is_none_is_refused_by_name(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"'{name}' must be finite and at least 0"):
         RetryBudget(**{name: value})
+
+
+def test_an_answer_pays_for_the_retries_that_it_took_to_come_by() -> None:
+    """Kind: a bound on calls that fails answers. One call in twenty gets through."""
+    budget = RetryBudget(per_second=0.0)
+    for _ in range(1_000):
+        budget.deposit(0.0)
+        assert all(budget.withdraw(0.0) for _ in range(10))
+        budget.answered()
+        assert all(budget.withdraw(0.0) for _ in range(9))
+
+
+def test_answers_save_up_no_more_than_the_maximum_either() -> None:
+    budget = RetryBudget(maximum=100.0)
+    for _ in range(10):
+        budget.answered()
+    assert budget.balance(0.0) == 100.0

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aitor.laws.retry_after import Observed, parse_reset, read_limits, retry_after
+from aitor.laws.retry_after import (
+    LimitReader,
+    Observed,
+    parse_reset,
+    read_limits,
+    retry_after,
+)
 
 NOW = 784_111_777.0  # Sun, 06 Nov 1994 08:49:37 GMT
 
@@ -233,3 +239,97 @@ def test_no_header_raises_or_says_what_is_no_number(
         assert one.remaining is None or 0.0 <= one.remaining < math.inf
     reset = parse_reset(data.draw(VALUES), wall_now)
     assert reset is None or 0.0 <= reset < math.inf
+
+
+# Limits of a second, a minute, an hour, a day.
+
+
+def told(limit: int, remaining: int, reset: str) -> dict[str, str]:
+    return {
+        "x-ratelimit-limit-requests": str(limit),
+        "x-ratelimit-remaining-requests": str(remaining),
+        "x-ratelimit-reset-requests": reset,
+    }
+
+
+@pytest.mark.parametrize(
+    ("limit", "remaining", "reset", "per_minute"),
+    [
+        (60, 0, "1s", 3_600.0),
+        (10, 9, "100ms", 600.0),
+        (5, 4, "12s", 5.0),
+        (500, 400, "12s", 500.0),
+        (600, 0, "1m0s", 600.0),
+        (60, 0, "1.02s", 3_600.0),
+    ],
+)
+def test_a_limit_counts_for_the_period_that_its_reset_tells(
+    limit: int, remaining: int, reset: str, per_minute: float
+) -> None:
+    """Kind: a limit taken for a minute's whatever the reset says."""
+    (seen,) = LimitReader().read(told(limit, remaining, reset), 0.0, NOW)
+    assert (seen.dimension, seen.remaining) == ("requests", remaining)
+    assert seen.per_minute == pytest.approx(per_minute)
+
+
+@pytest.mark.parametrize(
+    ("limit", "remaining", "reset"),
+    [(200, 150, "6h0m0s"), (1_000, 0, "86400s"), (3_600, 1_000, "43m0s")],
+)
+def test_what_an_hour_or_a_day_allows_is_not_spread_over_its_minutes(
+    limit: int, remaining: int, reset: str
+) -> None:
+    assert LimitReader().read(told(limit, remaining, reset), 0.0, NOW) == []
+
+
+@pytest.mark.parametrize(
+    ("limit", "remaining", "reset"), [(200, 199, "7m12s"), (60, 59, "59s")]
+)
+def test_while_hardly_anything_is_used_nothing_is_told(
+    limit: int, remaining: int, reset: str
+) -> None:
+    """A window that has just begun looks like a bucket of a day."""
+    assert LimitReader().read(told(limit, remaining, reset), 0.0, NOW) == []
+
+
+def test_the_end_of_a_window_is_not_taken_for_a_shorter_one() -> None:
+    reader = LimitReader()
+    for second in range(1, 60):
+        headers = told(60, 60 - second, f"{60 - second}s")
+        seen = reader.read(headers, float(second), NOW)
+        assert {one.per_minute for one in seen} <= {60.0}
+
+
+def test_a_shorter_period_is_believed_once_the_longer_has_passed() -> None:
+    reader = LimitReader()
+    assert reader.read(told(60, 0, "30s"), 0.0, NOW)[0].per_minute == 60.0
+    assert reader.read(told(60, 0, "1s"), 59.0, NOW)[0].per_minute == 60.0
+    assert reader.read(told(60, 0, "1s"), 61.0, NOW)[0].per_minute == 3_600.0
+
+
+def test_without_a_reset_a_limit_is_a_minute_s() -> None:
+    headers = {"x-ratelimit-limit-requests": "60"}
+    assert LimitReader().read(headers, 0.0, NOW)[0].per_minute == 60.0
+
+
+def test_times_of_day_tell_a_period_too() -> None:
+    headers = {
+        "anthropic-ratelimit-requests-limit": "50",
+        "anthropic-ratelimit-requests-remaining": "10",
+        "anthropic-ratelimit-requests-reset": "1994-11-06T08:50:25Z",
+    }
+    assert LimitReader().read(headers, 0.0, NOW)[0].per_minute == 50.0
+
+
+@pytest.mark.parametrize("number", ["1_0", "1_000", "_1"])
+def test_what_only_python_takes_for_a_number_is_none(number: str) -> None:
+    assert retry_after({"retry-after": number}, NOW) is None
+    (seen,) = read_limits({"x-ratelimit-limit-requests": number})
+    assert seen.limit is None
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"), [("15s", 15.0), ("250ms", 0.25), ("1m30s", 90.0)]
+)
+def test_a_wait_may_bear_its_unit(value: str, seconds: float) -> None:
+    assert retry_after({"retry-after": value}, NOW) == seconds

@@ -10,6 +10,7 @@ CANCEL = "tests/broker/test_cancel.py"
 FOUND = "tests/broker/test_found.py"
 ORDER = "tests/broker/test_order.py"
 HAZARDS = "tests/broker/test_hazards.py"
+PARTIAL = "tests/broker/test_partial.py"
 MAP = "tests/broker/test_map.py"
 MODEL = "tests/broker/test_model.py"
 CACHE = "tests/llm/test_cache.py"
@@ -22,16 +23,16 @@ BROKER = (
     Mutation(
         "worker-not-released",
         "broker/actor.py",
-        "self._free += 1\n        model",
-        "model",
+        "self._free += 1\n",
+        "pass\n",
         "Every exit gives its worker back.",
         CANCEL,
     ),
     Mutation(
         "running-not-forgotten",
         "broker/actor.py",
-        "self._running.discard(call)\n        self._free += 1\n        model",
-        "self._free += 1\n        model",
+        "self._running.discard(call)\n",
+        "pass\n",
         "What has ended is in flight no more.",
         CANCEL,
     ),
@@ -79,7 +80,7 @@ BROKER = (
     Mutation(
         "worker-lost-in-the-tick-of-leaving",
         "broker/actor.py",
-        "self._free += 1\n            self.limit.bucket.cancel",
+        "self._end(call, now)\n            self.limit.bucket.cancel",
         "self.limit.bucket.cancel",
         "Who leaves in the tick of starting gives the worker back.",
         HAZARDS,
@@ -95,8 +96,8 @@ BROKER = (
     Mutation(
         "budget-hides-who-is-well",
         "broker/delivery.py",
-        "elif last is None or self._may_try(candidate, envelope, now):",
-        "elif last is not None and not self._may_try(candidate, envelope, now):\n"
+        "elif last is None or self._may_try(candidate, route, now):",
+        "elif last is not None and not self._may_try(candidate, route, now):\n"
         "                return None\n            else:",
         "To move on to a provider that is well is no burden on anybody.",
         FOUND,
@@ -168,8 +169,8 @@ BROKER = (
     Mutation(
         "too-slow-asked-first",
         "broker/route.py",
-        "latest = envelope.deadline - one.actor.least(one.request)",
-        "latest = envelope.deadline",
+        "latest = self.envelope.deadline - actor.least(one.request)",
+        "latest = self.envelope.deadline",
         "Who can be in time goes before who never was.",
         FOUND,
     ),
@@ -184,7 +185,7 @@ BROKER = (
     Mutation(
         "nowait-at-a-full-door",
         "broker/route.py",
-        "if one.actor.full and not wait_for_room:",
+        "if actor.full and not wait_for_room:",
         "if False:",
         "Who does not wait takes the provider that has room.",
         FOUND,
@@ -241,8 +242,8 @@ BROKER = (
     Mutation(
         "workers-unbounded",
         "broker/actor.py",
-        "            if not self._free:\n",
-        "            if False:\n",
+        "return min(self._free, self._concurrency.limit - len(self._running))",
+        "return 1",
         "No more calls are in flight than there are workers.",
         f"{SUBMIT} {ORDER} {MAP}",
     ),
@@ -510,8 +511,8 @@ BROKER = (
     Mutation(
         "pause-for-years",
         "broker/throttle.py",
-        "return min(seconds, self._longest)",
-        "return seconds",
+        "seconds = min(seconds, self._longest)",
+        "pass",
         "No server may put requests off for years.",
         f"{SUBMIT} {FOUND}",
     ),
@@ -542,10 +543,59 @@ BROKER = (
     Mutation(
         "kept-at-an-open-circuit",
         "broker/actor.py",
-        "if call.movable or not call.envelope.patient:",
+        "if call.movable or not self.worth_waiting(call.envelope, now):",
         "if False:",
         "What waits when a circuit opens moves on or is told.",
         GUARDS,
+    ),
+    # Answers whenever they can be had.
+    Mutation(
+        "refuses-who-has-time",
+        "broker/actor.py",
+        "return expected < envelope.deadline",
+        "return False",
+        "A request with time left waits for an open circuit.",
+        PARTIAL,
+    ),
+    Mutation(
+        "budget-fails-who-has-time",
+        "broker/delivery.py",
+        "if route.envelope.persistent:",
+        "if False:",
+        "For want of retry budget a request with time left waits.",
+        PARTIAL,
+    ),
+    Mutation(
+        "degraded-comes-first",
+        "broker/actor.py",
+        "return not rate.degraded or rate.probe(now)",
+        "return True",
+        "A first provider that is down costs 64 calls and its probes.",
+        PARTIAL,
+    ),
+    Mutation(
+        "waits-beside-a-free-provider",
+        "broker/actor.py",
+        "call.refuse(refusals.moved(self))",
+        "pass",
+        "Who waits at one provider moves to another that becomes free.",
+        PARTIAL,
+    ),
+    Mutation(
+        "pause-for-everybody",
+        "broker/throttle.py",
+        "return self._answered >= max(FEW, LEAST * self._refused)",
+        "return False",
+        "A pause is void where calls that were sent later are answered.",
+        PARTIAL,
+    ),
+    Mutation(
+        "backoff-past-the-deadline",
+        "broker/route.py",
+        "wait = left * chance",
+        "pass",
+        "A wait of our own is cut where it would miss the deadline.",
+        PARTIAL,
     ),
     # Retries and failover.
     Mutation(
@@ -559,8 +609,8 @@ BROKER = (
     Mutation(
         "retries-without-number",
         "broker/route.py",
-        "if candidate.retries > settings.max_retries:",
-        "if False:",
+        "given_up = candidate.retries > (RETRIES if most is None else most)",
+        "given_up = False",
         "Tries of one request end after max_retries.",
         SUBMIT,
     ),
@@ -599,8 +649,8 @@ BROKER = (
     Mutation(
         "backoff-over-the-servers-wait",
         "broker/route.py",
-        "candidate.not_before = now + max(wait, told)",
-        "candidate.not_before = now + wait",
+        "wait = max(self._backoff(candidate, now, chance), told)",
+        "wait = self._backoff(candidate, now, chance)",
         "A server's own wait goes over our guess.",
         SUBMIT,
     ),
@@ -615,7 +665,7 @@ BROKER = (
     Mutation(
         "open-circuit-chosen",
         "broker/route.py",
-        "return self.envelope.patient or not one.actor.open(now)",
+        "return one.actor.worth_waiting(self.envelope, now)",
         "return True",
         "With all circuits open a submit fails at once and says when.",
         SUBMIT,
@@ -886,16 +936,16 @@ BROKER = (
     Mutation(
         "waits-for-a-circuit",
         "broker/route.py",
-        " and not one.actor.full and not one.actor.open(now):",
-        " and not one.actor.full:",
+        " and not actor.full and not actor.open(now)\n",
+        " and not actor.full\n",
         "Nobody waits for a circuit while somebody else could take the request.",
         "tests/broker/test_map.py -k keeps_nothing",
     ),
     Mutation(
         "prediction-without-slow-start",
         "broker/actor.py",
-        "min(self.settings.workers, self.breaker.most_in_flight)",
-        "self.settings.workers",
+        "min(self._concurrency.limit, self.breaker.most_in_flight)",
+        "self._concurrency.limit",
         "Who has just come back holds nothing up.",
         "tests/broker/test_map.py -k keeps_nothing",
     ),

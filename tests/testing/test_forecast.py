@@ -113,8 +113,8 @@ def test_limits_on_pieces_of_an_answer_cut_off_no_whole_one() -> None:
 
 def test_a_dead_first_provider_leaves_all_to_the_second() -> None:
     """
-    Five calls fail one after the other and open its circuit; a probe at 30 s fails
-    too. The second has ten at work all the time: 600 answers of a second are 60 s.
+    Twenty calls fail before nothing at all gets through; from then on there are probes,
+    ever later. The second has ten at work all the time: 600 answers are 60 s.
     """
     given = configuration(
         a={"workers": 1, "max_queue_wait": 0}, b={"workers": 10, "max_queue_wait": 0}
@@ -122,7 +122,9 @@ def test_a_dead_first_provider_leaves_all_to_the_second() -> None:
     seen = run(given, 600, a=behaves(1, "dead"), b=behaves(1))
     a, b = seen.providers["a"], seen.providers["b"]
     assert seen.seconds == pytest.approx(60.0)
-    assert (a.answers, a.calls, a.failed, a.openings) == (0, 6, {"connection": 6}, 2)
+    assert (a.answers, a.failed) == (0, {"connection": a.calls})
+    assert 20 <= a.calls <= 20 + 8
+    assert a.openings >= 3
     assert (b.answers, b.calls, b.failed, b.openings) == (600, 600, {}, 0)
     states = {sample.circuits["a"] for sample in seen.samples}
     assert "open" in states
@@ -303,8 +305,8 @@ def test_a_fault_that_is_still_to_come_is_not_left_out() -> None:
 @pytest.mark.usefixtures("soon")
 def test_a_fault_that_is_over_is_not_taken_on() -> None:
     """
-    Nine minutes of outage cost five calls and a probe each half a minute, and a million
-    requests after it cost none.
+    Nine minutes of outage cost twenty calls and a probe each half a minute, and a
+    million requests after it cost none.
     """
     given = configuration(
         a={"requests_per_minute": 120, "workers": 4}, b={"workers": 2}
@@ -313,7 +315,7 @@ def test_a_fault_that_is_over_is_not_taken_on() -> None:
     seen = run(given, 1_000_000, exact=False, a=dies, b=behaves(1))
     assert seen.steady_since is not None
     assert seen.steady_since > 600
-    assert 5 <= seen.providers["a"].failed["connection"] <= 30
+    assert 20 <= seen.providers["a"].failed["connection"] <= 20 + 6 + 540 / 30
     # Two a second each.
     assert seen.providers["a"].answers == pytest.approx(500_000, rel=0.02)
     assert seen.seconds == pytest.approx(250_000, rel=0.02)
@@ -328,13 +330,13 @@ def test_a_fault_by_number_is_waited_for_too() -> None:
 
 
 def test_an_outage_without_end_comes_to_an_end() -> None:
-    """A day of it is enough: every request costs some two minutes of open circuits."""
+    """A day of it is enough: every request costs many minutes of open circuits."""
     given = configuration(a={"workers": 4})
     seen = run(given, 100_000, exact=False, a=behaves(1, "dead"))
     assert seen.simulated < 2_000
     assert seen.answered == 0
     assert seen.failures == {"ConnectionFailedError": 100_000}
-    assert seen.seconds == pytest.approx(100_000 * 4 * 30, rel=0.02)
+    assert seen.seconds >= 100_000 * 4 * 30
 
 
 def test_progress_is_told() -> None:

@@ -287,13 +287,17 @@ class Actor:
             self._mailbox.remove(call)
         elif call.state is State.RUNNING:
             # It was let through in the very tick its caller left: nothing was sent.
-            self._running.discard(call)
-            self._free += 1
-            self._concurrency.changed(len(self._running), now)
+            self._end(call, now)
             self.limit.bucket.cancel(call.reservation, now)
             self._record(call, Outcome.CANCELLED, None, None, now)
         call.state = State.ENDED
         self.limit.look_again(now)
+
+    def _end(self, call: Call, now: float) -> None:
+        """Give back the worker of *call*."""
+        self._running.discard(call)
+        self._free += 1
+        self._concurrency.changed(len(self._running), now)
 
     def look_again(self, now: float) -> None:
         """Let whoever may start do so; something was given back."""
@@ -414,9 +418,7 @@ class Actor:
         else:
             outcome = Outcome.CANCELLED if error is None else error.outcome
         call.state = State.ENDED
-        self._running.discard(call)
-        self._free += 1
-        self._concurrency.changed(len(self._running), now)
+        self._end(call, now)
         model = self.costs.model_of(call.request)
         used = self.costs.used(call, outcome, answer)
         self.limit.bucket.settle(call.reservation, used, now)

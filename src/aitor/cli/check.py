@@ -149,24 +149,28 @@ def _retries(retries: Mapping[str, Any]) -> str:
     from aitor.laws.backoff import Backoff
 
     count = retries["max_retries"]
-    if not count:
+    if count == 0:
         return "none"
+    told = count
+    if count is None:
+        count, told = 3, "3, or as many as a request's deadline allows"
     backoff = Backoff(
         retries["retry_delay"], retries["backoff_factor"], retries["max_retry_delay"]
     )
     waits = [f"{backoff.delay_for(n, 1.0):g} s" for n in range(min(count, MOST_WAITS))]
     more = ", …" if count > MOST_WAITS else ""
     return (
-        f"{count}, after at most {', '.join(waits)}{more}, or what the server asks "
+        f"{told}, after at most {', '.join(waits)}{more}, or what the server asks "
         f"for up to {retries['max_retry_after']:g} s"
     )
 
 
 def _breaker(breaker: Mapping[str, Any]) -> str:
     return (
-        f"opens for {breaker['open_seconds']:g} s after {breaker['failures']} "
-        f"failures in a row, for {breaker['dead_seconds']:g} s when the account is "
-        f"refused; then {breaker['probes']} at a time as a probe"
+        f"opens for {breaker['first_open_seconds']:g} to {breaker['open_seconds']:g} s "
+        f"after {breaker['failures']} failures in a row and "
+        f"{breaker['failing_seconds']:g} s, for {breaker['dead_seconds']:g} s when the "
+        f"account is refused; then {breaker['probes']} at a time as a probe"
     )
 
 

@@ -73,13 +73,6 @@ class RetryBudget:
         """Pay in what an answer pays: something gets through."""
         self._balance = min(self._balance + PER_ANSWER, self._maximum)
 
-    def seconds_until_retry(self, now: float) -> float:
-        """Return when time alone has paid for a retry; infinity if it never does."""
-        missing = 1.0 - self.balance(now)
-        if missing <= 0.0:
-            return 0.0
-        return missing / self._per_second if self._per_second else math.inf
-
     def withdraw(self, now: float) -> bool:
         """Take one retry and return True, or return False if there is none."""
         if self.balance(now) < 1.0:
