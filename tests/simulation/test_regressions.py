@@ -210,6 +210,23 @@ def test_nobody_waits_while_another_is_idle(name: str) -> None:
     assert not check(history)
 
 
+def test_who_may_wait_for_the_first_provider_stays_there() -> None:
+    """A second one that is free takes nobody who is to wait for the first."""
+    script = Script(
+        seed=5,
+        providers={
+            "a": provider("a", latency=9.0, max_queue_wait=60.0),
+            "b": provider("b", latency=0.1),
+        },
+        limits={"a": {}, "b": {}},
+        plans=(Plan(0, 0.0), Plan(1, 0.1), Plan(2, 0.2, only="b")),
+    )
+    history = run(script)
+    assert [line.provider for line in history.of(Sent) if line.id == 1] == ["a"]
+    ends = {line.id: line.time for line in history.of(Ended)}
+    assert ends[2] < ends[0]
+
+
 SCRIPTS = {
     name.lower(): script
     for name, script in dict(globals()).items()

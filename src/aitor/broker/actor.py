@@ -353,6 +353,9 @@ class Actor:
         if one is None or one.silent or one.owes:
             # It would come back to where it waits.
             return False
+        there, wait = call.actor, call.actor.settings.max_queue_wait
+        if wait and there.predict(call.candidate, now, call.envelope) <= now + wait:
+            return False
         return one.start(now, call.envelope) <= now
 
     def _dispatch(self, now: float) -> None:
