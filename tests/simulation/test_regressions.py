@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from aitor.broker import refusals
 from aitor.testing.simulator import (
     Closing,
     Phase,
@@ -210,8 +211,12 @@ def test_nobody_waits_while_another_is_idle(name: str) -> None:
     assert not check(history)
 
 
-def test_who_may_wait_for_the_first_provider_stays_there() -> None:
+def test_who_may_wait_for_the_first_provider_stays_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A second one that is free takes nobody who is to wait for the first."""
+    # Whoever was moved would come back at once, and be moved again.
+    monkeypatch.delattr(refusals, "moved")
     script = Script(
         seed=5,
         providers={
