@@ -365,7 +365,7 @@ class Actor:
                 self.limit.leave_line(self, now)
                 self._clock.wait_for(Cause.WORKER, now)
                 return
-            if call.envelope.deadline <= now + self.least(call.request):
+            if self._is_too_late(call, now):
                 mailbox.remove(call)
                 call.refuse(refusals.too_late(self, call.envelope.deadline, now))
             elif self._start(call, now):
@@ -374,6 +374,24 @@ class Actor:
             else:
                 return
         self._rest(now)
+
+    def _is_too_late(self, call: Call, now: float) -> bool:
+        """
+        Whether the answer to *call* would come after its deadline, in all likelihood.
+
+        Where more come than go, the first of them has always just too little time left.
+        Among those who have waited for longer than they still can, it takes less to
+        give up one for others who have the time.
+        """
+        envelope = call.envelope
+        left = envelope.deadline - now
+        times = self._times.of(self.costs.model_of(call.request))
+        if left <= times.least:
+            return True
+        if left >= times.most or left > now - envelope.arrived:
+            return False
+        others = self._mailbox.first(FIRST)
+        return any(one.envelope.deadline - now >= times.most for one in others)
 
     def _start(self, call: Call, now: float) -> bool:
         """Take a free worker, tokens and circuit for *call*, all of them or none."""
