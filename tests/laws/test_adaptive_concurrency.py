@@ -27,6 +27,7 @@ class Run:
         fails: The share that it refuses at random.
         spread: How much its times differ: the sigma of a log-normal factor.
         instant: Whether a refusal takes no time worth naming.
+        together: So many calls at once double the time of each, and none waits.
     """
 
     room: Callable[[float], int]
@@ -34,6 +35,7 @@ class Run:
     fails: float = 0.0
     spread: float = 0.0
     instant: bool = True
+    together: float = math.inf
     ceiling: int = 64
     random: Random = field(default_factory=lambda: Random(1))
     limits: list[tuple[float, int]] = field(default_factory=list)
@@ -55,6 +57,7 @@ class Run:
                 elif self.queues:
                     seconds *= max(1.0, (len(calls) + 1) / self.room(now))
                     seconds *= self.random.lognormvariate(0.0, self.spread)
+                seconds *= 1.0 + len(calls) / self.together
                 heappush(calls, (now + seconds, number, now, refused, not full))
                 inside += not full
                 law.changed(len(calls), now)
@@ -63,7 +66,8 @@ class Run:
             inside -= entered
             self.served += not refused
             self.refused += refused
-            first = now - sent if self.queues and not refused else None
+            told = self.queues or self.together < math.inf
+            first = now - sent if told and not refused else None
             law.ended(sent, now, refused=refused, first_byte=first)
             self.limits.append((now, law.limit))
         return self
@@ -94,6 +98,19 @@ def test_a_server_that_queues_inside_is_sent_what_it_serves_at_once(room: int) -
     run = Run(lambda _: room, queues=True).until(30.0)
     assert run.mean(5.0, 30.0) == pytest.approx(room, rel=0.2)
     assert run.served >= 0.95 * room * 30.0 / SECONDS
+
+
+@pytest.mark.parametrize("together", [5.0, 20.0, 100.0])
+def test_a_server_that_works_at_many_at_once_is_sent_many(together: float) -> None:
+    """
+    Each call takes longer then, but more are served: to send fewer would help nobody.
+
+    The kind: what looks as if calls waited is tried, and judged by what is served.
+    Siblings: a server of few places (above), and one whose times differ by chance.
+    """
+    run = Run(lambda _: 64, together=together).until(60.0)
+    most = 64 / (1.0 + 63 / together) / SECONDS
+    assert run.served >= 0.7 * most * 60.0
 
 
 @pytest.mark.parametrize("queues", [False, True])

@@ -18,10 +18,12 @@ from aitor.testing.simulator.history import (
     Ended,
     Final,
     Finished,
+    Idle,
     Judged,
     Leapt,
     Line,
     Paused,
+    Phased,
     Replaced,
     Rest,
     Sent,
@@ -478,8 +480,113 @@ FORGED: list[tuple[int, list[Line]]] = [
             *call(1.0, 2.0, 1, ANSWER, 2),
         ],
     ),
+    (
+        51,
+        [
+            submitted(0.0, 1, deadline=9.0, persistent=True),
+            *call(1.0, 2.0, 2),
+            *call(2.0, 2.5, 1, SERVER, 1),
+            finished(2.5, 1, SERVER),
+        ],
+    ),
+    (
+        51,
+        [
+            submitted(0.0, 1, persistent=True, sequence=("b", "a")),
+            *call(1.0, 2.0, 2),
+            Finished(2.5, 1, Outcome.REFUSED, "CircuitOpenError", retry_after=1.0),
+        ],
+    ),
+    # It was seen idle, a call ended there or where the request waits, and still.
+    (52, [Idle(0.0, "b", 1, "a"), *call(0.0, 1.0, 2), Idle(2.0, "b", 1, "a")]),
+    (
+        52,
+        [
+            Idle(0.0, "b", 1, "a"),
+            Judged(1.0, "b", 0, 0, Verdict.SUCCESS, 0.0),
+            Idle(1.5, "b", 1, "a"),
+        ],
+    ),
     (36, [submitted(0.0, 1), *call(0.0, 1.0, 1), finished(1.0, 1, SERVER, ANSWER)]),
 ]
+
+
+def compared(*lines: Line, plain: list[float], until: float) -> set[int]:
+    """Return what is broken where a plain client had so many answers, and when."""
+    forged = history(*lines)
+    forged.plain, forged.calm = plain, until
+    return {violation.rule for violation in check(forged)} & {53, 54}
+
+
+def answered(*times: float, first: int = 1) -> list[Line]:
+    return [finished(time, first + nth, ANSWER) for nth, time in enumerate(times)]
+
+
+def came(*times: float, first: int = 1) -> list[Line]:
+    return [submitted(time, first + nth) for nth, time in enumerate(times)]
+
+
+def every(seconds: float, begin: float, end: float) -> list[float]:
+    return [begin + nth * seconds for nth in range(round((end - begin) / seconds))]
+
+
+def test_a_plain_client_may_have_a_few_more_answers() -> None:
+    """A tenth, and what chance explains: of 100 that is 40, of 10,000 it is 400."""
+    plain = every(0.1, 0.0, 10.0)
+    assert not compared(*answered(*every(0.1, 0.0, 5.1)), plain=plain, until=10.0)
+    assert 53 in compared(*answered(*every(0.1, 0.0, 4.9)), plain=plain, until=10.0)
+    plain = every(0.001, 0.0, 10.0)
+    well = answered(*every(0.001, 0.0, 8.7))
+    assert not compared(*well, plain=plain, until=10.0)
+    late = answered(*every(0.001, 0.0, 8.5))
+    assert 53 in compared(*late, plain=plain, until=10.0)
+
+
+def test_a_plain_client_may_not_have_more_answers_in_any_ten_seconds() -> None:
+    plain = every(0.1, 0.0, 60.0)
+    ours = [*every(0.1, 0.0, 20.0), *every(0.025, 30.0, 40.0), *every(0.1, 40.0, 60.0)]
+    assert 53 in compared(*answered(*ours), plain=plain, until=60.0)
+
+
+def test_a_little_less_all_the_time_is_too_little_in_the_end() -> None:
+    """Where no ten seconds are convicted, all of them together may be."""
+    plain = every(0.1, 0.0, 600.0)
+    ours = answered(*every(0.125, 0.0, 600.0))
+    assert 53 in compared(*ours, plain=plain, until=600.0)
+    assert not compared(*ours[:80], plain=plain[:100], until=10.0)
+
+
+OUTAGE: list[Line] = [
+    Phased(20.0, "all_dead", None, begins=True),
+    Phased(30.0, "all_dead", None, begins=False),
+]
+"""The circuits open for 10 s at most here."""
+
+
+def test_after_an_outage_the_rate_has_to_come_back() -> None:
+    asked = came(*every(0.1, 0.0, 60.0))
+    soon = answered(*every(0.1, 0.0, 20.0), *every(0.1, 44.0, 60.0))
+    assert not compared(*OUTAGE, *asked, *soon, plain=[], until=60.0)
+    late = answered(*every(0.1, 0.0, 20.0), *every(0.1, 52.0, 60.0))
+    assert 54 in compared(*OUTAGE, *asked, *late, plain=[], until=60.0)
+
+
+def test_who_has_time_and_nobody_to_ask_may_fail() -> None:
+    """The last answer was long ago, the circuit is open, or all tries were made."""
+    begin = [submitted(0.0, 1, deadline=99.0, persistent=True, sequence=("a",))]
+    failed = [*call(10.0, 10.0, 1, SERVER, 1), finished(10.0, 1, SERVER)]
+    other = call(1.0, 9.5, 2)
+    assert 51 in broken(*begin, *other, *failed)
+    assert 51 not in broken(*begin, *call(1.0, 8.5, 2), *failed)
+    opened = Circuit(9.9, "a", "closed", "open")
+    assert 51 not in broken(*begin, *other, opened, *failed)
+    tried = [*call(9.0, 9.0, 1, SERVER, 1), *call(9.2, 9.2, 1, SERVER, 2)]
+    assert 51 not in broken(*begin, *other, *tried, finished(10.0, 1, SERVER, SERVER))
+    asked = [*begin, *other, *rejected(10.0, 90.0)[1:]]
+    until = Ended(10.0, "a", 1, 2, Outcome.RATE_LIMITED, 90.0)
+    told = finished(10.0, 1, Outcome.RATE_LIMITED)
+    assert 51 not in broken(*asked, until, told)
+    assert 51 in broken(*asked, until._replace(retry_after=9.0), told)
 
 
 @pytest.mark.parametrize(
@@ -534,8 +641,26 @@ def test_a_bad_end_is_found_out(end: list[Line]) -> None:
     assert 15 in broken(end=end)
 
 
+IDLE: list[list[Line]] = [
+    [Idle(0.0, "b", 1, "a"), Idle(2.0, "b", 1, "a")],
+    [Idle(0.0, "b", 1, "a"), *call(0.0, 2.0, 2), Idle(2.0, "b", 1, "a")],
+    [
+        Idle(0.0, "b", 1, "a"),
+        Admitted(0.5, "b", 0, 0),
+        *call(0.0, 1.0, 2),
+        Idle(2.0, "b", 1, "a"),
+    ],
+]
+"""Nothing ended meanwhile, or just now; and it did start something."""
+
+
+@pytest.mark.parametrize("lines", IDLE)
+def test_who_is_idle_for_a_moment_breaks_nothing(lines: list[Line]) -> None:
+    assert 52 not in broken(*lines)
+
+
 def test_every_rule_has_a_forged_history() -> None:
-    tried = {rule for rule, _ in FORGED} | {15}
+    tried = {rule for rule, _ in FORGED} | {15, 53, 54}
     # Named as part of another (see `RULES`), or told by no history.
     elsewhere = {14, 18, 23, 28, 38, 48}
     assert tried | elsewhere == set(RULES)

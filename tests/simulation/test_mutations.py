@@ -11,9 +11,11 @@ from aitor.broker.actor import Actor
 from aitor.broker.envelope import Call, State
 from aitor.broker.limit import Limit
 from aitor.broker.mailbox import Mailbox
+from aitor.laws.adaptive_concurrency import AdaptiveConcurrency
 from aitor.laws.breaker import CircuitBreaker
 from aitor.laws.bucket import TokenBucket
 from aitor.laws.budget import RetryBudget
+from aitor.laws.failure_rate import FailureRate
 from aitor.laws.pace import Pace
 from aitor.testing.simulator import Phase, Plan, Script, check, run, shrink
 from aitor.testing.simulator.__main__ import main
@@ -66,6 +68,34 @@ OUTAGE = Script(
     phases=(Phase("all_dead", 0.0, 20.0),),
     calm=20.0,
 )
+
+
+PARTIAL = Script(
+    seed=3,
+    providers={"a": {"latency": 0.1, "limits": "a"}},
+    limits={"a": {}},
+    plans=tuple(Plan(number, 0.05 * number, timeout=30.0) for number in range(2_600)),
+    phases=(
+        Phase("flaky", 10.0, 40.0, "a", 0.5),
+        Phase("slow_under_load", 40.0, 60.0, "a", amount=10),
+        Phase("all_dead", 70.0, 80.0),
+    ),
+    calm=130.0,
+    compared=True,
+)
+"""A provider fails a part of its calls, gets slower under load, and is dead."""
+
+BUSY = Script(
+    seed=3,
+    providers={
+        "a": {"latency": 0.5, "limits": "a", "workers": 4},
+        "b": {"latency": 0.5, "limits": "b", "workers": 4},
+    },
+    limits={"a": {}, "b": {}},
+    plans=tuple(Plan(number, 0.05 * number) for number in range(600)),
+    calm=30.0,
+)
+"""Both of two providers have too much to do, and then less."""
 
 
 def nobody_waits_at_the_door(patch: pytest.MonkeyPatch) -> None:
@@ -135,6 +165,37 @@ def nobody_leaves_the_line(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Limit, "leave_line", lambda *_: None)
 
 
+def nobody_moves(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Actor, "_take_from", lambda *_: False)
+
+
+def the_first_failure_is_the_requests_own(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(FailureRate, "is_its_own_fault", lambda *_: True)
+
+
+def a_server_bears_one_call(patch: pytest.MonkeyPatch) -> None:
+    changed = AdaptiveConcurrency.changed
+
+    def shrink_instead(law: AdaptiveConcurrency, in_flight: int, now: float) -> None:
+        changed(law, in_flight, now)
+        law.limit = 1
+
+    patch.setattr(AdaptiveConcurrency, "changed", shrink_instead)
+
+
+def nothing_is_paid_back(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(RetryBudget, "answered", lambda *_: None)
+
+
+def circuits_open_for_long(patch: pytest.MonkeyPatch) -> None:
+    open_ = CircuitBreaker._open
+
+    def open_for_long(breaker: CircuitBreaker, now: float, _: float) -> None:
+        open_(breaker, now, 60.0)
+
+    patch.setattr(CircuitBreaker, "_open", open_for_long)
+
+
 Mutation = Callable[[pytest.MonkeyPatch], Any]
 
 MUTATIONS: dict[Mutation, set[int]] = {
@@ -149,10 +210,29 @@ MUTATIONS: dict[Mutation, set[int]] = {
     who_leaves_keeps_the_place: {13},
     nobody_has_a_deadline: {21},
     nobody_leaves_the_line: {5},
+    nobody_moves: {52},
+    the_first_failure_is_the_requests_own: {51},
+    a_server_bears_one_call: {53},
+    nothing_is_paid_back: {53},
+    circuits_open_for_long: {54},
 }
 
+ELSEWHERE: dict[Mutation, Script] = {
+    retries_are_free: OUTAGE,
+    nobody_moves: BUSY,
+    the_first_failure_is_the_requests_own: PARTIAL,
+    a_server_bears_one_call: PARTIAL,
+    nothing_is_paid_back: PARTIAL,
+    circuits_open_for_long: PARTIAL,
+}
+"""Those that are noticed in another script than the first."""
 
-@pytest.mark.parametrize("script", [SCRIPT, OUTAGE], ids=["script", "outage"])
+
+@pytest.mark.parametrize(
+    "script",
+    [SCRIPT, OUTAGE, PARTIAL, BUSY],
+    ids=["script", "outage", "partial", "busy"],
+)
 def test_a_broker_that_is_whole_breaks_nothing(script: Script) -> None:
     assert not check(run(script))
 
@@ -162,7 +242,7 @@ def test_a_broken_guard_is_noticed(
     mutate: Mutation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mutate(monkeypatch)
-    script = OUTAGE if mutate is retries_are_free else SCRIPT
+    script = ELSEWHERE.get(mutate, SCRIPT)
     broken = {violation.rule for violation in check(run(script))}
     assert MUTATIONS[mutate] <= broken
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from aitor.broker import refusals
 from aitor.testing.simulator import (
     Closing,
     Phase,
@@ -13,7 +14,7 @@ from aitor.testing.simulator import (
     check,
     run,
 )
-from aitor.testing.simulator.history import Finished
+from aitor.testing.simulator.history import Ended, Finished, Sent
 
 
 def provider(limit: str, **settings: Any) -> dict[str, Any]:
@@ -148,6 +149,88 @@ A_QUESTION_TAKEN_OVER_AT_THE_TIME_IT_CAME = Script(
     phases=(Phase("hang", 0.0, 1.0, "a"),),
     calm=1.0,
 )
+
+WAITING = {
+    # Of the first no call has ended, so how long one takes is not known: not no time.
+    "who_finds_all_workers_busy": Script(
+        seed=5,
+        providers={"a": provider("a", latency=9.0), "b": provider("b")},
+        limits={"a": {}, "b": {}},
+        plans=(Plan(0, 0.0, only="a"), Plan(3, 0.1)),
+    ),
+    # When a call ends at the first, the second has tokens again.
+    "who_waits_where_another_goes_first": Script(
+        seed=5,
+        providers={
+            "a": provider("a", latency=9.0),
+            "b": provider("b", latency=0.1, workers=4),
+        },
+        limits={"a": {}, "b": {"requests_per_minute": 60}},
+        plans=(
+            Plan(0, 0.0, only="a"),
+            Plan(1, 0.0, only="b"),
+            Plan(2, 0.1, only="a"),
+            Plan(3, 0.2),
+        ),
+    ),
+    # When a call ends at the second, it has room.
+    "who_is_blocked_at_a_full_mailbox": Script(
+        seed=5,
+        providers={
+            "a": provider("a", latency=99.0, queue_size=1, timeout=500.0),
+            "b": provider("b", queue_size=1),
+        },
+        limits={"a": {}, "b": {}},
+        plans=(
+            Plan(0, 0.0, only="a"),
+            Plan(4, 0.0, only="b"),
+            Plan(2, 0.01, only="a"),
+            Plan(1, 0.01, only="b"),
+            Plan(3, 0.02),
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WAITING)
+def test_nobody_waits_while_another_is_idle(name: str) -> None:
+    """
+    The request with the number 3 goes to the second provider as soon as that is free.
+
+    The kind: whoever waits is looked for by whoever is free, and offered by whoever is
+    busy. Siblings: one who comes, one behind others, and one who has no place yet.
+    """
+    history = run(WAITING[name])
+    sent = next(line for line in history.of(Sent) if line.id == 3)
+    ends = [line.time for line in history.of(Ended) if line.id in (0, 1)]
+    ends.append(0.1)
+    assert sent.provider == "b"
+    assert sent.time in ends
+    second = [line.time for line in history.of(Ended) if line.id == 2]
+    assert sent.time < min(second, default=9_999.0)
+    assert not check(history)
+
+
+def test_who_may_wait_for_the_first_provider_stays_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A second one that is free takes nobody who is to wait for the first."""
+    # Whoever was moved would come back at once, and be moved again.
+    monkeypatch.delattr(refusals, "moved")
+    script = Script(
+        seed=5,
+        providers={
+            "a": provider("a", latency=9.0, max_queue_wait=60.0),
+            "b": provider("b", latency=0.1),
+        },
+        limits={"a": {}, "b": {}},
+        plans=(Plan(0, 0.0), Plan(1, 0.1), Plan(2, 0.2, only="b")),
+    )
+    history = run(script)
+    assert [line.provider for line in history.of(Sent) if line.id == 1] == ["a"]
+    ends = {line.id: line.time for line in history.of(Ended)}
+    assert ends[2] < ends[0]
+
 
 SCRIPTS = {
     name.lower(): script

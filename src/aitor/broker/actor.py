@@ -68,8 +68,11 @@ if TYPE_CHECKING:
 
 __all__ = ("Actor",)
 
-FIRST = 16
+FIRST = 64
 """So many of those who wait are looked at for one who could move elsewhere."""
+
+UNKNOWN_SECONDS = 1e-3
+"""Where no call has ended yet, nobody knows how long one takes; it is not nothing."""
 
 FULL = frozenset({503, 529})
 """Statuses by which a server says that it has no room."""
@@ -194,7 +197,8 @@ class Actor:
         most = min(self._concurrency.limit, self.breaker.most_in_flight)
         if len(self._running) >= most:
             turns = ahead.requests + 1
-            start = max(start, now + turns * self._times.all.mean / most)
+            each = self._times.all.mean or UNKNOWN_SECONDS
+            start = max(start, now + turns * each / most)
         return start
 
     def least(self, request: "Request") -> float:
@@ -303,36 +307,60 @@ class Actor:
         """Let whoever may start do so; something was given back."""
         if self._mailbox:
             self._dispatch(now)
+            if self._mailbox and len(self._peers) > 1:
+                self._offer_to_peers(now)
         else:
-            self._clock.stop(now)
-            self.limit.leave_line(self, now)
+            self._rest(now)
             self._take_from_peers(now)
+
+    def _rest(self, now: float) -> None:
+        self._clock.stop(now)
+        self.limit.leave_line(self, now)
 
     def _take_from_peers(self, now: float) -> None:
         """Let somebody move here who waits elsewhere and could start here now."""
-        if self._room <= 0 or self._aborted:
-            return
         for peer in self._peers.values():
-            if peer is not self and peer._mailbox:  # one of us
-                call = peer._first_for(self)
-                if call is not None and self._could_start(call, now):
-                    peer._mailbox.remove(call)
-                    call.refuse(refusals.moved(self))
-                    peer.look_again(now)
-                    return
+            if peer is not self and peer._mailbox and self._take_from(peer, now):
+                return
 
-    def _first_for(self, other: "Actor") -> Call | None:
-        """Return the first of those waiting here that *other* may be asked for."""
-        for call in self._mailbox.first(FIRST):
-            if call.movable and call.route.may_ask(other):
-                return call
-        return None
+    def _offer_to_peers(self, now: float) -> None:
+        """Let somebody move away who waits here and could start elsewhere now."""
+        for peer in self._peers.values():
+            if peer is not self and not peer._mailbox and peer._take_from(self, now):
+                return
+
+    def _take_from(self, peer: "Actor", now: float) -> bool:
+        """Let the first of those waiting at *peer* move here who could start now."""
+        if self._room <= 0 or self._aborted or self.failure_rate.degraded:
+            return False
+        if self.open(now) or not self.breaker.has_room or self.breaker.failing:
+            return False
+        for call in peer._mailbox.first(FIRST):
+            if (
+                call.movable
+                and call.route.may_ask(self)
+                and self._could_start(call, now)
+            ):
+                peer._mailbox.remove(call)
+                call.refuse(refusals.moved(self))
+                # It may have been the first of them. Only one moves at a time: here it
+                # starts in its own task, and then the next is looked for.
+                if peer._mailbox:
+                    peer._dispatch(now)
+                else:
+                    peer._rest(now)
+                return True
+        return False
 
     def _could_start(self, call: Call, now: float) -> bool:
-        if self.open(now) or self.failure_rate.degraded or not self.breaker.has_room:
-            return False
         one = call.route.candidate_of(self)
-        return one is not None and one.start(now, call.envelope) <= now
+        if one is None or one.silent or one.owes:
+            # It would come back to where it waits.
+            return False
+        there, wait = call.actor, call.actor.settings.max_queue_wait
+        if wait and there.predict(call.candidate, now, call.envelope) <= now + wait:
+            return False
+        return one.start(now, call.envelope) <= now
 
     def _dispatch(self, now: float) -> None:
         mailbox = self._mailbox
@@ -341,7 +369,7 @@ class Actor:
                 self.limit.leave_line(self, now)
                 self._clock.wait_for(Cause.WORKER, now)
                 return
-            if call.envelope.deadline <= now + self.least(call.request):
+            if self._is_too_late(call, now):
                 mailbox.remove(call)
                 call.refuse(refusals.too_late(self, call.envelope.deadline, now))
             elif self._start(call, now):
@@ -349,8 +377,25 @@ class Actor:
                 call.wake_up()
             else:
                 return
-        self._clock.stop(now)
-        self.limit.leave_line(self, now)
+        self._rest(now)
+
+    def _is_too_late(self, call: Call, now: float) -> bool:
+        """
+        Whether the answer to *call* would come after its deadline, in all likelihood.
+
+        Where more come than go, the first of them has always just too little time left.
+        Among those who have waited for longer than they still can, it takes less to
+        give up one for others who have the time.
+        """
+        envelope = call.envelope
+        left = envelope.deadline - now
+        times = self._times.of(self.costs.model_of(call.request))
+        if left <= times.least:
+            return True
+        if left >= times.most or left > now - envelope.arrived:
+            return False
+        others = self._mailbox.first(FIRST)
+        return any(one.envelope.deadline - now >= times.most for one in others)
 
     def _start(self, call: Call, now: float) -> bool:
         """Take a free worker, tokens and circuit for *call*, all of them or none."""

@@ -8,7 +8,7 @@ leaves, for whatever reason, frees its place before anything else can happen.
 """
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 
 from aitor.broker.envelope import Call, Envelope
 from aitor.laws.bucket import Cost
@@ -91,8 +91,9 @@ class Mailbox:
         return entry.item if entry is not None else None
 
     def first(self, count: int) -> Iterator[Call]:
-        """Iterate over *count* of those who have a place, in no certain order."""
-        return (entry.item for entry in islice(self._queue, count))
+        """Iterate over *count* of those who wait, in no certain order."""
+        seated = (entry.item for entry in self._queue)
+        return islice(chain(seated, self._door), count)
 
     def take(self, call: Call) -> None:
         """Take *call*, which has a place, out because it starts."""

@@ -40,6 +40,9 @@ LATER = 1.1
 SOONER = 0.9
 """The first bytes come sooner if they take no more than this part of what they took."""
 
+KEPT = 0.9
+"""A limit that brings sooner first bytes stays if it serves this part of the calls."""
+
 EXPLORED = 0.75
 """The limit that is tried though nothing is wrong, as a share of the present one."""
 
@@ -59,13 +62,14 @@ STEP, MOST_STEPS = 0.1, 5
 class _Round:
     """Calls that were sent under one limit."""
 
-    __slots__ = ("began", "calls", "flown", "full", "lost", "refused")
+    __slots__ = ("answered", "began", "calls", "flown", "full", "lost", "refused")
 
     def __init__(self, began: float) -> None:
         self.began = began
         self.full = False  # whether as many ran as the limit allows
         self.calls = 0
         self.refused = 0
+        self.answered = 0  # in its time, whenever they were sent
         self.lost = 0.0  # seconds of those
         self.flown = 0.0  # seconds of all that ran meanwhile
 
@@ -78,6 +82,10 @@ class _Round:
     def error(self) -> float:
         """The standard error of the share."""
         return math.sqrt(self.share * (1.0 - self.share) / self.calls)
+
+    def rate(self, now: float) -> float:
+        """Return how many calls were served a second, whenever they were sent."""
+        return self.answered / max(now - self.began, 1e-9)
 
     def served(self, now: float) -> float:
         """Return how many on average were in flight and not for nothing."""
@@ -105,12 +113,14 @@ class _Trial(NamedTuple):
         limit: What it was before.
         refusals: As `_Round.refusals` tells them; 0 where that is not what is tried.
         first_byte: Mean seconds to the first byte then; 0 likewise.
+        rate: Calls that were served a second then.
         cause: Whether something was wrong.
     """
 
     limit: float
     refusals: float
     first_byte: float
+    rate: float
     cause: bool
 
 
@@ -195,6 +205,7 @@ class AdaptiveConcurrency:
             first_byte: Seconds until its answer began, where that is known.
         """
         this = self._round
+        this.answered += not refused
         if refused:
             this.lost += now - max(sent, this.began)
         if sent < this.began or sent == this.began == self._judged_at:
@@ -224,13 +235,15 @@ class AdaptiveConcurrency:
         self._judged_at = now
         if self._trial is not None and not self._passed(self._trial, this, mean, now):
             return
-        share = this.share
+        rate, share = this.rate(now), this.share
         if share - this.error > self._noise + TOLERATED:
             self._good = 0
             if now >= self._hold_until:
                 lower = this.served(now)
                 refusals = this.refusals(now, self._exact)
-                self._try(lower, _Trial(self._exact, refusals, 0.0, cause=True), now)
+                self._try(
+                    lower, _Trial(self._exact, refusals, 0.0, rate, cause=True), now
+                )
             return
         noise = 0.9 * self._noise + 0.1 * share
         # Where the limit has grown by itself, more are refused because of that.
@@ -242,13 +255,13 @@ class AdaptiveConcurrency:
             self._good = 0
             if now >= self._hold_until:
                 lower = self._exact * max(self._best / certain, 0.5)
-                self._try(lower, _Trial(self._exact, 0.0, mean, cause=True), now)
+                self._try(lower, _Trial(self._exact, 0.0, mean, rate, cause=True), now)
         else:
             self._best += (mean - self._best) * (0.1 if self._best else 1.0)
             steady, self._steady = self._steady, this.full
             if this.full and steady and now >= self._explore_at:
                 lower = self._exact * EXPLORED
-                self._try(lower, _Trial(self._exact, 0.0, mean, cause=False), now)
+                self._try(lower, _Trial(self._exact, 0.0, mean, rate, cause=False), now)
             else:
                 self._grow(this, now)
 
@@ -275,7 +288,10 @@ class AdaptiveConcurrency:
             refusals = this.refusals(now, self._exact, errors=1.0)
             helped = refusals <= FEWER * trial.refusals
         else:
+            # Where nothing had to wait, fewer calls in flight are served sooner, too,
+            # as in a server that works at many at once; but then they are fewer.
             helped = 0.0 < mean <= SOONER * trial.first_byte
+            helped = helped and this.rate(now) >= KEPT * trial.rate
         if helped:
             self._best = min(self._best or mean, mean or self._best)
             return True

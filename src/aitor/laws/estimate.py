@@ -121,16 +121,19 @@ class ServiceTime:
         least: What hardly any call falls below: the mean less twice the deviation.
             Zero where calls differ much, so whoever relies on it gives up only what
             is all but certain to be too late.
+        most: What hardly any call exceeds: the mean and twice the deviation.
     """
 
-    __slots__ = ("_deviation", "least", "mean")
+    __slots__ = ("_deviation", "least", "mean", "most")
 
     mean: float
     least: float
+    most: float
 
     def __init__(self) -> None:
         self.mean = 0.0
         self.least = 0.0
+        self.most = 0.0
         self._deviation = 0.0
 
     def overdue(self, seconds: float) -> bool:
@@ -139,18 +142,20 @@ class ServiceTime:
 
         Never before the first call has ended: then nothing is usual yet.
         """
-        return 0.0 < 2 * (self.mean + 2 * self._deviation) < seconds
+        return 0.0 < 2 * self.most < seconds
 
     def observe(self, seconds: float) -> None:
         """Learn that a call took *seconds*."""
         if not self.mean:
             self.mean = seconds
             self._deviation = seconds / 2
+            self.most = 2 * seconds
             return
         error = seconds - self.mean
         self._deviation += (abs(error) - self._deviation) * DEVIATION_GAIN
         self.mean += error * MEAN_GAIN
         self.least = max(0.0, self.mean - 2 * self._deviation)
+        self.most = self.mean + 2 * self._deviation
 
 
 class ServiceTimes:

@@ -12,6 +12,7 @@ needs two private switches of trio's (see `aitor.testing.virtual`).
 """
 
 from aitor.testing.simulator.checkers import CHECKERS, RULES, Violation, check
+from aitor.testing.simulator.generate import make_script
 from aitor.testing.simulator.history import History
 from aitor.testing.simulator.script import (
     KINDS,
@@ -20,7 +21,6 @@ from aitor.testing.simulator.script import (
     Plan,
     Replacement,
     Script,
-    make_script,
 )
 from aitor.testing.simulator.shrink import shrink
 from aitor.testing.simulator.watchdog import RunawayError

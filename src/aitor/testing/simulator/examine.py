@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from aitor.outcomes import Outcome
 from aitor.testing.simulator.checkers import RULES, Violation, check
+from aitor.testing.simulator.generate import make_script
 from aitor.testing.simulator.history import Finished, History, Phased, Sent, Struck
-from aitor.testing.simulator.script import UNSTRUCK, Script, make_script
+from aitor.testing.simulator.script import UNSTRUCK, Script
 from aitor.testing.simulator.shrink import shrink
 from aitor.testing.simulator.watchdog import RunawayError
 from aitor.testing.simulator.world import run

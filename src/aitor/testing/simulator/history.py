@@ -29,6 +29,7 @@ __all__ = (
     "Final",
     "Finished",
     "History",
+    "Idle",
     "Judged",
     "Leapt",
     "Line",
@@ -237,6 +238,23 @@ class Startable(NamedTuple):
     number: int
 
 
+class Idle(NamedTuple):
+    """
+    A provider could have started a call that waited at another one.
+
+    Args:
+        time: When.
+        provider: Who was idle.
+        number: Which call waited.
+        elsewhere: Where.
+    """
+
+    time: float
+    provider: str
+    number: int
+    elsewhere: str
+
+
 class Phased(NamedTuple):
     """A phase of the nemesis began or ended; *provider* is None for all of them."""
 
@@ -329,6 +347,7 @@ Line: TypeAlias = (
     | Circuit
     | Paused
     | Startable
+    | Idle
     | Phased
     | Leapt
     | Replaced
@@ -355,6 +374,7 @@ class History:
         retry_ratio: The broker's.
         calm: When the faults are over.
         lines: In order.
+        plain: When a plain client had its answers, in order; None where there was none.
     """
 
     providers: dict[str, ProviderSettings]
@@ -363,6 +383,7 @@ class History:
     retry_ratio: float = 0.2
     calm: float = math.inf
     lines: list[Line] = field(default_factory=list)
+    plain: list[float] | None = None
 
     def of(self, kind: type[L]) -> Iterator[L]:
         """Iterate over the lines of one *kind*."""

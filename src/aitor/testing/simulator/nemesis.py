@@ -6,6 +6,7 @@ a generator of that call's own.
 """
 
 import math
+from functools import partial
 from random import Random
 from typing import NamedTuple
 
@@ -25,7 +26,7 @@ from aitor.errors import (
     TruncatedAnswerError,
     UnsupportedParameterError,
 )
-from aitor.testing.simulator.script import Phase
+from aitor.testing.simulator.script import UNSTRUCK, Phase
 
 __all__ = ("Fate", "Nemesis")
 
@@ -43,6 +44,30 @@ MAD_HEADERS = (
     {"retry-after": "Thu, 32 Foo 99999", "anthropic-ratelimit-tokens-limit": ""},
 )
 
+LYING_LIMITS = (
+    {
+        "x-ratelimit-limit-requests": "10000",
+        "x-ratelimit-remaining-requests": "4000",
+        "x-ratelimit-reset-requests": "14h24m0s",
+    },
+    {
+        "x-ratelimit-limit-requests": "1000",
+        "x-ratelimit-remaining-requests": "0",
+        "x-ratelimit-reset-requests": "24h0m0s",
+    },
+    {
+        "x-ratelimit-limit-requests": "60",
+        "x-ratelimit-remaining-requests": "0",
+        "x-ratelimit-reset-requests": "1s",
+    },
+    {
+        "anthropic-ratelimit-tokens-limit": "1000000",
+        "anthropic-ratelimit-tokens-remaining": "999000",
+        "anthropic-ratelimit-tokens-reset": "2030-01-01T00:00:00Z",
+    },
+)
+"""Limits of a day or of a second that a server tells and does not keep, or not so."""
+
 
 class Fate(NamedTuple):
     """
@@ -54,6 +79,7 @@ class Fate(NamedTuple):
         silent: Whether it never ends.
         chatty: Whether content comes at the beginning.
         headers: Of the answer.
+        server: The faults that depend on how much the server has to do.
         struck: The faults that made it so.
     """
 
@@ -63,6 +89,7 @@ class Fate(NamedTuple):
     chatty: bool = False
     headers: dict[str, str] = {}  # noqa: RUF012  # nobody changes it
     struck: tuple[str, ...] = ()
+    server: tuple[Phase, ...] = ()
 
 
 class Nemesis:
@@ -110,26 +137,45 @@ def _has(phase: Phase, provider: str) -> bool:
 
 
 def _strike(phase: Phase, fate: Fate, now: float, random: Random) -> Fate:
-    match phase.kind:
-        case "spikes":
-            return fate._replace(seconds=fate.seconds * random.choice((5.0, 20.0)))
-        case "hang":
-            return fate._replace(silent=True, chatty=False)
-        case "stall":
-            return fate._replace(silent=True, chatty=True)
-        case "dead" | "all_dead":
-            pass
-        case "flapping":
-            if (now - phase.begin) % (2 * FLAP_SECONDS) >= FLAP_SECONDS:
-                return fate
-        case "headers":
-            return fate._replace(headers=dict(random.choice(MAD_HEADERS)))
-        case "cancel_storm" | "flood" | "slow_consumer" | "leap" | "blind":
-            return fate
-        case _:
-            return fate._replace(error=_error(phase.kind, random))
-    failure = ConnectionFailedError("connection refused")
-    return fate._replace(seconds=random.choice((0.0, 0.01)), error=failure)
+    kind = phase.kind
+    if kind in NO_FATE:
+        return fate
+    if kind in UNDER_LOAD:
+        return fate._replace(server=(*fate.server, phase))
+    if kind in HEADERS:
+        return fate._replace(headers=dict(random.choice(HEADERS[kind])))
+    if kind in ("hang", "stall"):
+        return fate._replace(silent=True, chatty=kind == "stall")
+    if kind == "spikes":
+        return fate._replace(seconds=fate.seconds * random.choice((5.0, 20.0)))
+    if kind == "hang_together":
+        left = phase.seconds - (now - phase.begin) % phase.seconds
+        lost = ConnectionFailedError("connection reset")
+        return fate._replace(seconds=left, error=lost, chatty=False)
+    if not _is_on(phase, now):
+        return fate
+    if kind in DEAD:
+        failure = ConnectionFailedError("connection refused")
+        return fate._replace(seconds=random.choice((0.0, 0.01)), error=failure)
+    return fate._replace(error=_error(kind, random))
+
+
+DEAD = frozenset({"dead", "all_dead", "flapping"})
+UNDER_LOAD = frozenset(
+    {"runs", "busy", "busy_queue", "rate_limited", "slow_under_load"}
+)
+NO_FATE = UNSTRUCK | {"blind"}
+HEADERS = {"headers": MAD_HEADERS, "lying_limits": LYING_LIMITS}
+
+
+def _is_on(phase: Phase, now: float) -> bool:
+    """Whether a fault that comes and goes is there just now."""
+    since = now - phase.begin
+    if phase.kind == "flapping":
+        return since % (2 * FLAP_SECONDS) < FLAP_SECONDS
+    if phase.kind == "bursts":
+        return since % phase.seconds < phase.chance * phase.seconds
+    return True
 
 
 def _error(kind: str, random: Random) -> Exception:
@@ -138,6 +184,8 @@ def _error(kind: str, random: Random) -> Exception:
             return _throttled(random, random.choice((0.2, 1.0, 4.0)))
         case "mad_throttle":
             return _throttled(random, random.choice(MAD_WAITS))
+        case "flaky" | "bursts":
+            return random.choice(FLAKY)("sorry")
         case "errors" | "shaky":
             return random.choice((ServerError, OverloadedError, MalformedAnswerError))(
                 "sorry", status=random.choice((500, 502, 503))
@@ -153,6 +201,15 @@ def _error(kind: str, random: Random) -> Exception:
         case "bad_requests":
             return _bad_request(random)
     raise ValueError(f"no such fault: {kind!r}")
+
+
+FLAKY = (
+    ServerError,
+    partial(ServerError, status=500),
+    partial(OverloadedError, status=503),
+    ConnectionFailedError,
+)
+"""How servers fail a part of their calls."""
 
 
 def _throttled(random: Random, wait: float | None) -> RateLimitError:

@@ -11,10 +11,13 @@ from collections.abc import Callable
 import anyio
 
 from aitor.broker.actor import Actor
+from aitor.broker.envelope import Call
 from aitor.events import CircuitChanged, Event, ProviderPaused
+from aitor.laws.breaker import CircuitState
 from aitor.testing.simulator.history import (
     Circuit,
     Depth,
+    Idle,
     Line,
     Paused,
     Rest,
@@ -64,6 +67,7 @@ class Observer:
                     self._tell(Depth(now, label, queued))
                 if actor._room > 0:
                     self._look_at_head(actor, label, now)
+                self._look_for_idle(actor, label, now)
         return held
 
     def _look_at_head(self, actor: Actor, label: str, now: float) -> None:
@@ -79,6 +83,17 @@ class Observer:
         idle = not isinstance(turn, Actor) or not turn._mailbox
         if (turn is actor or idle) and seen.in_flight < seen.limit:
             self._tell(Startable(now, label, head.envelope.sequence))
+
+    def _look_for_idle(self, actor: Actor, label: str, now: float) -> None:
+        """Tell if another one could start one of those who wait at *actor*."""
+        for other, name in self._actors.items():
+            replaced = actor._peers.get(other.name) is not other
+            if other is actor or replaced or other._mailbox or not _is_free(other, now):
+                continue
+            for call in actor._mailbox.waiting()[:MOST_LOOKED_AT]:
+                if _would_take(other, call, now):
+                    self._tell(Idle(now, name, call.envelope.sequence, label))
+                    return
 
     def listen(self, event: Event) -> None:
         """Write down what the broker tells of circuits and pauses."""
@@ -110,3 +125,34 @@ class Observer:
             sum(actor.limit.bucket.reserved) + actor.settings.workers - actor._free
             for actor in self._actors
         )
+
+
+MOST_LOOKED_AT = 64
+"""Of many that wait."""
+
+
+def _is_free(actor: Actor, now: float) -> bool:
+    """Whether *actor* has room, and no reason to keep anybody waiting."""
+    if actor._aborted or actor._room <= 0:
+        return False
+    if actor.failure_rate.degraded or actor.breaker.failing:
+        return False
+    circuit = actor.breaker.snapshot(now)
+    return (
+        circuit.state is CircuitState.CLOSED
+        and circuit.in_flight < circuit.limit
+        and actor.limit.bucket.held_until <= now
+        and actor._throttle.pace.ready_at(now) <= now
+        and not actor.limit._line
+    )
+
+
+def _would_take(other: Actor, call: Call, now: float) -> bool:
+    """Whether *call* could be asked of *other*, at once and without a loss."""
+    if call.actor.settings.max_queue_wait > 0.0 or not call.route.may_ask(other):
+        return False
+    known = next((one for one in call.route._candidates if one.actor is other), None)
+    if known is None or known.failures:
+        # What it would cost is not known, or it failed there.
+        return False
+    return other.limit.bucket.ready_at(known.cost, now) <= now

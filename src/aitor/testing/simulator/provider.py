@@ -3,19 +3,21 @@ A simulated provider: takes its time, fails as the nemesis says, writes history.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from contextvars import ContextVar
 from random import Random
 from typing import Any
 
 import anyio
 
-from aitor.errors import LLMError
+from aitor.errors import LLMError, ServerError
 from aitor.messages import Answer, Request, Usage
 from aitor.outcomes import Outcome
 from aitor.providers.base import Progress, Provider
 from aitor.testing.simulator.history import Ended, Line, Sent, Struck, name_of
 from aitor.testing.simulator.nemesis import Fate, Nemesis
 from aitor.testing.simulator.script import Plan
+from aitor.testing.simulator.server import Server
 from aitor.testing.virtual import sleep_until
 
 __all__ = ("ASKING", "SimulatedProvider", "id_of")
@@ -72,6 +74,7 @@ class SimulatedProvider(Provider):
         self._tell = tell
         self._asked: dict[int, int] = {}
         self._random = Random()  # noqa: S311  # a simulation, no secret
+        self._server = Server()
         self._calls = 0
         self.in_flight = 0
         self.closed = False
@@ -136,16 +139,40 @@ class SimulatedProvider(Provider):
     async def _meet(
         self, fate: Fate, request: Request, now: float, progress: Progress
     ) -> Answer:
-        if fate.chatty:
-            progress()
-        if fate.silent:
-            await anyio.sleep_forever()
-        await sleep_until(now + fate.seconds)
+        async with AsyncExitStack() as places:
+            fate = await self._serve(fate, now, progress, places)
+            if fate.chatty:
+                progress()
+            if fate.silent:
+                await anyio.sleep_forever()
+            await sleep_until(now + fate.seconds)
         if fate.error is not None:
             raise fate.error
         plan = self._plans[_prompt(request)]
         usage = Usage(plan.input_tokens, plan.output_tokens)
         return Answer(plan.prompt, self.name, "stop", usage, headers=fate.headers)
+
+    async def _serve(
+        self, fate: Fate, now: float, progress: Progress, places: AsyncExitStack
+    ) -> Fate:
+        """Do what depends on how much the server has to do."""
+        for phase in fate.server:
+            match phase.kind:
+                case "runs":
+                    if self._server.in_a_run(phase):
+                        fate = fate._replace(error=ServerError("sorry", status=500))
+                case "rate_limited":
+                    self._server.rate_limit(phase, now, self._random)
+                case "slow_under_load":
+                    slower = self._latency * self.in_flight / phase.amount
+                    fate = fate._replace(seconds=fate.seconds + slower, chatty=False)
+                    await sleep_until(now + slower)
+                    progress()
+                case _:
+                    await places.enter_async_context(self._server.place(phase))
+                    waited = anyio.current_time() - now
+                    fate = fate._replace(seconds=fate.seconds + waited)
+        return fate
 
     def _ended(self, number: int, call: int, error: BaseException | None) -> Ended:
         wait = None

@@ -35,6 +35,7 @@ from aitor.testing.simulator.history import (
     Submitted,
 )
 from aitor.testing.simulator.observer import Observer
+from aitor.testing.simulator.plain import PlainClient
 from aitor.testing.simulator.provider import ASKING, id_of
 from aitor.testing.simulator.script import Phase, Plan, Script
 from aitor.testing.simulator.watchdog import at_most
@@ -80,7 +81,13 @@ def run(
     name, options = virtual_backend(backend)
     with at_most(processor_seconds):
         anyio.run(world.live, backend=name, backend_options=options)
-    return world.take_history()
+        history = world.take_history()
+        if script.compared:
+            plain = PlainClient(script)
+            name, options = virtual_backend(backend)
+            anyio.run(plain.live, backend=name, backend_options=options)
+            history.plain = plain.answered
+    return history
 
 
 class _World:

@@ -6,6 +6,7 @@ The promises have numbers, by which violations name them (`RULES`).
 
 from aitor.testing.simulator.checkers import (
     circuits,
+    liveness,
     pauses,
     queues,
     rates,
@@ -54,6 +55,10 @@ RULES = {
     34: "what is hopeless at a provider is not sent there again",
     36: "reply and error name every attempt",
     38: "the same seed gives the same history (one seed of fifty runs twice)",
+    51: "who has time for a further attempt does not fail while one could succeed",
+    52: "nobody waits while a provider that would take the call is idle",
+    53: "in any ten seconds nine tenths of the answers that a plain client gets",
+    54: "after an outage the former rate is back within the open time",
     48: "what comes due while the clock leaps is done when it lands (see 3, 15, 19)",
 }
 
@@ -85,6 +90,10 @@ CHECKERS: tuple[Checker, ...] = (
     retries.tries_are_bounded,
     retries.retries_are_paid,
     requests.attempts_are_told,
+    liveness.nobody_fails_in_vain,
+    liveness.nobody_waits_in_vain,
+    liveness.goodput_keeps_up,
+    liveness.the_rate_comes_back,
 )
 
 

@@ -3,7 +3,6 @@ Checkers of circuits: a second breaker, written apart from the first, follows al
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Iterator
 
 from aitor.broker.policy import POLICIES
@@ -34,10 +33,10 @@ SLOW_START = 64
 """Answers that complete a slow start."""
 
 CERTAIN = 8
-"""So many times `failures` in a row are enough, and in this part of the time."""
+"""So many times `failures` in a row are enough, and in that part of the time."""
 
 ROWS = 9.2
-"""So many times the failures in a row that are usual are no chance."""
+"""So many times the usual row of failures is no chance: once in ten thousand rows."""
 
 MOST_DOUBLED = 64
 
@@ -51,13 +50,13 @@ class _Model:
         self.generation = 0
         self.row: list[float] = []  # when those in a row were sent that failed
         self.answered = -math.inf  # when the latest was sent that was answered
-        self.gap = 1.0  # calls from one answer to the next, as a moving average
-        self.failed_probes = 0
         self.successes: int | None = None  # None: no slow start
         self.base = 0  # in flight when it began, and the probes
         self.easing = False  # whether the next call begins one
         self.running = 0
         self.openings = 0  # in a row, without a slow start that was completed
+        self.usual = 1.0  # calls from one answer to the next
+        self.failed_probes = 0  # since it is half-open
         self.probes: dict[int, float] = {}
         self.open_until = -math.inf
 
@@ -115,32 +114,32 @@ class _Model:
             self._succeeded(line.sent)
 
     def _failed(self, sent: float, now: float) -> None:
+        least = self.settings.failures
         if self.state == "closed":
             if sent < self.answered:
                 return  # What was sent after it got through.
             self.row.append(sent)
-            if not self._is_down(now):
+            # Of one that used to answer one call in n, nine times n are no chance.
+            enough = max(min(ROWS * (self.usual - 1.0), CERTAIN * least), least)
+            certain = len(self.row) >= CERTAIN * least
+            seconds = self.settings.failing_seconds / (CERTAIN if certain else 1)
+            if len(self.row) < enough or now - min(self.row) < seconds:
                 return
         else:
             self.failed_probes += 1
-            # Of one that answers one call in n, n probes are asked.
-            if self.failed_probes < min(self.gap, self.settings.failures) - 0.5:
+            if self.failed_probes < self.probes_to_fail:
                 return
         self._open(now + _open_for(self.settings, self.openings))
         self.openings += 1
 
-    def _is_down(self, now: float) -> bool:
-        """Whether the row of failures is as long as it has to be."""
-        least = self.settings.failures
-        most = CERTAIN * least
-        many = len(self.row)
-        seconds = self.settings.failing_seconds / (1 if many < most else CERTAIN)
-        enough = many >= most or many >= max(least, ROWS * (self.gap - 1.0))
-        return enough and now - min(self.row) >= seconds
+    @property
+    def probes_to_fail(self) -> int:
+        """How many of a half-open circuit fail until it is open again."""
+        return max(math.ceil(min(self.usual, self.settings.failures) - 0.5), 1)
 
     def _succeeded(self, sent: float) -> None:
-        gap = len(self.row) + self.failed_probes + 1.0
-        self.gap += (gap - self.gap) * (0.5 if gap > self.gap else 0.0625)
+        more = len(self.row) + self.failed_probes + 1 - self.usual
+        self.usual += more / (2 if more > 0.0 else 16)
         self.row.clear()
         self.answered = max(self.answered, sent)
         if self.state == "half-open":
@@ -163,10 +162,10 @@ class _Model:
 
     def _enter(self, state: str) -> None:
         self.state = state
-        self.failed_probes = 0
         self.generation += 1
         self.running = 0
         self.row.clear()
+        self.failed_probes = 0
         self.probes.clear()
 
 
@@ -241,19 +240,17 @@ def failing_providers_are_spared(history: History) -> Iterator[Violation]:
     Rule 30: few calls reach a provider that always fails.
 
     From the opening of a circuit to its closing, at most its probes each time that it
-    is open: briefly at first, and twice as long each time, up to `open_seconds`. One
-    that had answered a part of its calls before gets as many more as it needed then.
+    is open, and of one that used to answer one call in n so many: briefly at first, and
+    twice as long each time, up to `open_seconds`.
     """
     opened: dict[str, float] = {}
     failed: dict[str, int] = {}
-    asked: dict[str, float] = {}  # the most calls it took from one answer to the next
-    row: dict[str, int] = defaultdict(int)
-    for line in history.among(Circuit, Judged):
-        if isinstance(line, Judged):
-            name = line.provider
-            if line.verdict is Verdict.SUCCESS:
-                asked[name] = max(asked.get(name, 1.0), row[name] + 1.0)
-            row[name] = 0 if line.verdict is Verdict.SUCCESS else row[name] + 1
+    models = {name: _Model(one.breaker) for name, one in history.providers.items()}
+    for line in history.among(Admitted, Judged, Eased, Circuit):
+        if isinstance(line, Admitted):
+            models[line.provider].admitted(line)
+        elif isinstance(line, Judged):
+            models[line.provider].judged(line)
         if isinstance(line, Circuit):
             if line.new == "closed":
                 opened.pop(line.provider, None)
@@ -272,7 +269,8 @@ def failing_providers_are_spared(history: History) -> Iterator[Violation]:
             # A probe that was given up may fail yet, after another was let through.
             rounds = _openings(breaker, seconds) + seconds / breaker.probe_seconds
             rounds += seconds / breaker.dead_seconds
-            most = breaker.probes * (1.0 + rounds) * asked.get(line.provider, 1.0)
+            each = breaker.probes - 1 + models[line.provider].probes_to_fail
+            most = each * (1.0 + rounds)
             if failed[line.provider] > most:
                 yield Violation(
                     30,

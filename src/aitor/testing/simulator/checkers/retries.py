@@ -2,7 +2,6 @@
 Checkers of retries: how often one request is tried, how often all, and at whose cost.
 """
 
-import math
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -23,7 +22,7 @@ from aitor.testing.simulator.history import (
     name_of,
 )
 
-__all__ = ("retries_are_paid", "the_budget_hides_nobody", "tries_are_bounded")
+__all__ = ("Tries", "retries_are_paid", "the_budget_hides_nobody", "tries_are_bounded")
 
 
 def the_budget_hides_nobody(history: History) -> Iterator[Violation]:
@@ -86,13 +85,12 @@ def tries_are_bounded(history: History) -> Iterator[Violation]:
     `max_retries` of the provider bounds a request's tries there, but for those that
     wait as often as a server asks. Where it is None, three are allowed, and more to a
     request that waits: as many as could fail in a row by chance, at the share of
-    failures that the provider has. A parameter that is left out is no retry.
+    others that failed meanwhile. A parameter that is left out is no retry.
     """
-    tries = _Tries(history)
+    tries = Tries(history)
     for line in history.among(Submitted, Sent, Ended, Judged):
         if isinstance(line, Submitted):
-            if line.persistent:
-                tries.persistent.add(line.id)
+            tries.requests[line.id] = line
         elif isinstance(line, Ended):
             tries.last[line.provider] = line
         elif isinstance(line, Judged):
@@ -105,65 +103,62 @@ def tries_are_bounded(history: History) -> Iterator[Violation]:
                 yield Violation(33, line.time, f"{key} was tried too often")
 
 
-class _Tries:
+class Tries:
     """Which requests may not be sent again to whom."""
 
     def __init__(self, history: History) -> None:
-        self.persistent: set[int] = set()
+        self.requests: dict[int, Submitted] = {}
         self.hopeless: set[tuple[int, str]] = set()
         self.exhausted: set[tuple[int, str]] = set()
         self.last: dict[str, Ended] = {}  # the call that is judged next
         self._settings = history.providers
         self._failed: dict[tuple[int, str], int] = defaultdict(int)
-        self._shares: dict[str, _Share] = defaultdict(_Share)
+        # By provider: how many were answered, and how many failed; and by request
+        # both as they were when it first had failed there.
+        self._counts: dict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
+        self._first: dict[tuple[int, str], tuple[int, int]] = {}
 
     def judged(self, line: Judged) -> None:
         """Take account of the end of the last call."""
         ended = self.last.pop(line.provider, None)
-        limited = ended is not None and ended.outcome is Outcome.RATE_LIMITED
-        self._shares[line.provider].learn(line, limited=limited)
         if ended is None:
             return
+        request = self.requests.get(ended.id)
+        limited = ended.outcome is Outcome.RATE_LIMITED
+        late = request is not None and ended.time >= request.deadline
+        if limited or (line.verdict is not Verdict.IGNORED and not late):
+            answered, failed = self._counts[line.provider]
+            well = line.verdict is Verdict.SUCCESS
+            self._counts[line.provider] = answered + well, failed + (not well)
         key = (ended.id, ended.provider)
-        waits = ended.id in self.persistent
-        if _to_be_retried(ended):
+        waits = request is not None and request.persistent
+        if to_be_retried(ended):
+            self._first.setdefault(key, self._counts[line.provider])
             self._failed[key] += not (limited and waits)
-            if self._failed[key] > self._most(line.provider, waits=waits):
+            if self._given_up(key, waits=waits):
                 self.exhausted.add(key)
         elif POLICIES[ended.outcome].step is not Step.AGAIN:
             self.hopeless.add(key)
 
-    def _most(self, provider: str, *, waits: bool) -> int:
+    def _given_up(self, key: tuple[int, str], *, waits: bool) -> bool:
+        count, provider = self._failed[key], key[1]
         most = self._settings[provider].max_retries
-        if most is not None:
-            return most
-        by_chance = self._shares[provider].most_tries() - 1
-        return max(RETRIES, by_chance) if waits else RETRIES
+        if most is not None or not waits:
+            return count > (RETRIES if most is None else most)
+        answered, failed = (
+            now - then
+            for now, then in zip(self._counts[provider], self._first[key], strict=True)
+        )
+        others = failed - (count - 1)
+        share = min(max((others + 1) / (others + answered + 2), 0.1), 0.95)
+        return share**count <= BY_CHANCE
 
 
 RETRIES = 3
 """Those that a request has by default which does not wait."""
 
-
-class _Share:
-    """The share of a provider's calls that failed: a moving average, from 0 on."""
-
-    def __init__(self) -> None:
-        self._share = 0.0
-        self._count = 4
-
-    def learn(self, line: Judged, *, limited: bool) -> None:
-        """Take account of how a call ended."""
-        if line.verdict is Verdict.IGNORED and not limited:
-            return
-        self._count += 1
-        failed = line.verdict is not Verdict.SUCCESS
-        self._share += (failed - self._share) * max(1.0 / self._count, 1.0 / 16.0)
-
-    def most_tries(self) -> int:
-        """Return how many in a row fail by chance once in a thousand million times."""
-        share = min(max(self._share, 0.1), 0.95)
-        return math.ceil(math.log(1e-9, share))
+BY_CHANCE = 1e-9
+"""So unlikely a row of failures is a request's own fault."""
 
 
 def retries_are_paid(history: History) -> Iterator[Violation]:
@@ -199,13 +194,13 @@ def retries_are_paid(history: History) -> Iterator[Violation]:
             balance = min(balance + PER_ANSWER, SAVED + SLACK)
         elif (
             isinstance(line, Ended)
-            and _to_be_retried(line)
+            and to_be_retried(line)
             and line.outcome is not Outcome.RATE_LIMITED
         ):
             owing.add((line.id, line.provider))
 
 
-INITIAL, PER_SECOND, PER_ANSWER, SAVED = 10.0, 0.5, 20.0, 100.0
+INITIAL, PER_SECOND, PER_ANSWER, SAVED = 10.0, 0.5, 50.0, 100.0
 """What the retry budget begins with, what is added to it, and the most it holds."""
 
 SLACK = 1.0
@@ -214,7 +209,7 @@ SLACK = 1.0
 ROUNDING = 1e-6
 
 
-def _to_be_retried(line: Ended) -> bool:
+def to_be_retried(line: Ended) -> bool:
     # What looks cancelled to the provider may have been ended by a time limit.
     retry = POLICIES[line.outcome].step is Step.RETRY
     return retry or line.outcome is Outcome.CANCELLED
