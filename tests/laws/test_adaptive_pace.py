@@ -13,12 +13,12 @@ from aitor.laws.adaptive_pace import FORGET_SECONDS, AdaptivePace
 def paced(answers: int, refused: int, seconds: float) -> AdaptivePace:
     """Return a pace after two pauses, with so many answers in between."""
     pace = AdaptivePace()
-    pace.refused(0.0)
+    pace.refused(0.0, 0.0)
     pace.paused(0.0)
     for _ in range(answers):
-        pace.answered(0.0)
+        pace.answered(0.0, 0.0)
     for _ in range(refused - 1):
-        pace.refused(0.0)
+        pace.refused(0.0, 0.0)
     pace.paused(seconds)
     return pace
 
@@ -26,7 +26,7 @@ def paced(answers: int, refused: int, seconds: float) -> AdaptivePace:
 def test_without_a_refusal_any_pace_is_right() -> None:
     pace = AdaptivePace()
     for tenth in range(1_000):
-        pace.answered(tenth / 10)
+        pace.answered(tenth / 10, tenth / 10)
     assert pace.rate(100.0) == math.inf
     pace.started(100.0)
     assert pace.ready_at(100.0) == 100.0
@@ -34,7 +34,7 @@ def test_without_a_refusal_any_pace_is_right() -> None:
 
 def test_one_pause_alone_tells_no_rate() -> None:
     pace = AdaptivePace()
-    pace.refused(10.0)
+    pace.refused(10.0, 10.0)
     pace.paused(10.0)
     assert pace.rate(10.0) == math.inf
 
@@ -87,8 +87,8 @@ def test_when_the_next_may_start_does_not_depend_on_when_that_is_asked(
 def test_a_pace_is_taken_down_by_three_tenths_at_most() -> None:
     pace = paced(100, 50, 10.0)
     for _ in range(5):
-        pace.answered(11.0)
-    pace.refused(11.0)
+        pace.answered(11.0, 11.0)
+    pace.refused(11.0, 11.0)
     pace.paused(20.0)
     assert pace.rate(20.0) == pytest.approx(0.7 * 18.0)
 
@@ -98,13 +98,13 @@ def test_where_as_many_are_refused_at_the_slower_pace_any_is_right() -> None:
     pace = paced(50, 50, 10.0)
     assert pace.rate(10.0) < math.inf
     for _ in range(20):
-        pace.answered(11.0)
-        pace.refused(12.0)
+        pace.answered(11.0, 11.0)
+        pace.refused(12.0, 12.0)
     assert pace.rate(12.0) == math.inf
     # And it is not tried again at once.
     for _ in range(20):
-        pace.answered(14.0)
-        pace.refused(14.0)
+        pace.answered(14.0, 14.0)
+        pace.refused(14.0, 14.0)
     assert pace.rate(14.0) == math.inf
 
 
@@ -129,10 +129,10 @@ def run(bears: Callable[[float, int], bool], pause: float) -> tuple[int, int]:
         if bears(now, len(recent)):
             recent.append(now)
             answered += 1
-            pace.answered(now)
+            pace.answered(now, now)
         else:
             refused += 1
-            pace.refused(now)
+            pace.refused(now, now)
             if pause:
                 held = now + pause
                 pace.paused(now)
@@ -158,3 +158,14 @@ def test_a_server_that_refuses_at_random_is_sent_as_much_as_before() -> None:
     chance = Random(5)
     answered, _ = run(lambda *_: chance.random() < 0.4, 0.0)
     assert answered >= 0.9 * 0.4 * 100 * 120
+
+
+def test_what_was_sent_before_a_pace_was_taken_says_nothing_of_it() -> None:
+    """Kind: calls judged in the order in which they end, not that they were sent in."""
+    pace = paced(100, 50, 10.0)
+    for _ in range(5):
+        pace.answered(11.0, 12.0)
+    for _ in range(50):
+        pace.refused(9.0, 12.0)
+    pace.paused(12.0)
+    assert pace.rate(12.0) < 20.0

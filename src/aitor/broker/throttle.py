@@ -79,7 +79,7 @@ class Throttle:
             sent: When the call was sent that it refuses.
             now: The time.
         """
-        self.pace.refused(now)
+        self.pace.refused(sent, now)
         if sent >= self._sent:
             self._refused += 1.0
             if self._selective:
@@ -107,7 +107,7 @@ class Throttle:
             now: The time.
         """
         self._in_a_row = 0
-        self.pace.answered(now)
+        self.pace.answered(sent, now)
         if sent <= self._sent:
             return False
         self._answered += 1.0

@@ -66,17 +66,20 @@ class AdaptivePace:
         self._answered = 0
         self._refused = 0
 
-    def answered(self, now: float) -> None:
-        """Learn that a call got through."""
-        self._answered += 1
-        self._measured(now)
+    def answered(self, sent: float, now: float) -> None:
+        """Learn that a call got through, which was sent then."""
+        if sent >= self._began:
+            self._answered += 1
+            self._measured(now)
 
-    def refused(self, now: float) -> None:
+    def refused(self, sent: float, now: float) -> None:
         """Learn that a call was refused because there were too many."""
         if self._began == -math.inf:
-            self._measure_anew(now)
-        self._refused += 1
-        self._measured(now)
+            self._measure_anew(sent)
+        # Those that were sent at another pace say nothing of this one.
+        if sent >= self._began:
+            self._refused += 1
+            self._measured(now)
 
     def paused(self, now: float) -> None:
         """Learn that everybody pauses: what was sent since the last pause was more."""
