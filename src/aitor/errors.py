@@ -47,6 +47,7 @@ __all__ = (
     "TruncatedAnswerError",
     "UnsupportedParameterError",
     "UnusableProviderError",
+    "WrongEventLoopError",
 )
 
 
@@ -302,3 +303,7 @@ class BrokerClosedError(RefusedError):
     """The broker is closing or closed."""
 
     outcome = Outcome.CANCELLED
+
+
+class WrongEventLoopError(RefusedError, RuntimeError):
+    """The broker is used in another event loop, thread or process; see its text."""
