@@ -10,6 +10,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "aitor"
 FLOORS = {
     "outcomes": 0,
     "errors": 0,
+    "json_check": 0,
     "messages": 0,
     "events": 0,
     "logs": 0,

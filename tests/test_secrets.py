@@ -668,6 +668,8 @@ async def test_a_map(sinks: Sinks) -> None:
     async with broker, broker.map([PROMPT] * 3) as results:
         seen = [result async for result in results]
         shown = {"map": f"{results} {results!r}", "results": f"{seen} {seen!r}"}
-    for result in seen[1:]:
-        assert result.error is not None
-        assert sinks.leaks(**shown, **shown_of(result.error)) == {}
+    # Which of them is answered is for the event loop to say.
+    errors = [result.error for result in seen if result.error is not None]
+    assert len(errors) == 2
+    for error in errors:
+        assert sinks.leaks(**shown, **shown_of(error)) == {}

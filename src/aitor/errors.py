@@ -51,6 +51,7 @@ __all__ = (
     "UnsupportedSchemaError",
     "UnsupportedToolsError",
     "UnusableProviderError",
+    "WrongEventLoopError",
 )
 
 
@@ -362,3 +363,7 @@ class BrokerClosedError(RefusedError):
     """The broker is closing or closed."""
 
     outcome = Outcome.CANCELLED
+
+
+class WrongEventLoopError(RefusedError, RuntimeError):
+    """The broker is used in another event loop, thread or process; see its text."""

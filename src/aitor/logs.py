@@ -28,6 +28,8 @@ provider's trouble at WARNING; what stays broken until a human acts at ERROR.
 | `provider_not_closed`|                   |                   | always  |           |
 | `method_failed`      |                   |                   |         | always    |
 | `listener_failed`    |                   |                   |         | always    |
+| `task_failed`        |                   |                   |         | always    |
+| `source_not_closed`  |                   |                   | always  |           |
 
 Refusals are at INFO because an overload makes thousands of them a second and
 `Broker.statistics()` counts them. A closed circuit is as loud as an open one, so that
@@ -61,7 +63,9 @@ __all__ = (
     "log_events",
     "report_broken_listener",
     "report_broken_method",
+    "report_broken_task",
     "report_not_closed",
+    "report_source_not_closed",
 )
 
 NAME = "aitor"
@@ -121,6 +125,16 @@ def report_not_closed(provider: str, error: str) -> None:
     """Write that closing *provider* ended with *error*; never raise."""
     fields = {"provider": provider, "error": error}
     _report(logging.WARNING, "provider_not_closed", fields)
+
+
+def report_broken_task(error: BaseException) -> None:
+    """Write that a task of a broker ended with *error*, by its kind; never raise."""
+    _report(logging.ERROR, "task_failed", {"error": type(error).__name__})
+
+
+def report_source_not_closed(error: str) -> None:
+    """Write that closing a `map`'s source ended with *error*; never raise."""
+    _report(logging.WARNING, "source_not_closed", {"error": error})
 
 
 def _report(level: int, name: str, fields: dict[str, Any]) -> None:

@@ -13,9 +13,11 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, NamedTuple, TypeAlias
 
 from aitor.errors import BadRequestError
+from aitor.json_check import MOST_VALUES, as_json
 from aitor.outcomes import Outcome
 
 __all__ = (
@@ -69,29 +71,43 @@ class Request:
         """
         Make a request of a text, of messages, or of another request.
 
+        Everything is checked to be JSON, within bounds; what is so by meaning but not
+        by type, such as a mapping that is no dictionary, is copied to what is.
+
         Raises:
-            BadRequestError: If *prompt* is neither, a message has no role, or a
-                parameter would have the answer come in another way.
+            BadRequestError: If *prompt* is neither, a message has no role, something
+                cannot be written as JSON, or a parameter would have the answer come
+                in another way.
         """
         if parameters:
             _check_parameters(parameters)
-        if isinstance(prompt, str):
-            return cls(({"role": "user", "content": prompt},), model, parameters or {})
         if isinstance(prompt, Request):
-            prompt.check()
+            request = prompt.check()
             if model is None and not parameters:
-                return prompt
-            merged = {**prompt.parameters, **(parameters or {})}
-            return cls(prompt.messages, model or prompt.model, merged)
-        return cls(_checked(prompt), model, parameters or {})
+                return request
+            merged = {**request.parameters, **_plain_parameters(parameters or {})}
+            return cls(request.messages, model or request.model, merged)
+        messages: tuple[Message, ...]
+        if type(prompt) is str:
+            messages = ({"role": "user", "content": prompt},)
+        elif isinstance(prompt, str):
+            messages = ({"role": "user", "content": str.__str__(prompt)},)
+        else:
+            messages = _plain_messages(prompt)
+        parameters = _plain_parameters(parameters) if parameters else {}
+        return cls(messages, model, parameters)
 
-    def check(self) -> None:
+    def check(self) -> "Request":
         """
-        Check what no type checker has seen.
+        Check what no type checker has seen, as `of` does.
+
+        Returns:
+            This request, or one with what had to be copied.
 
         Raises:
-            BadRequestError: If the model is no name, or the parameters no mapping, or
-                one of them would have the answer come in another way.
+            BadRequestError: If the model is no name, the parameters are no mapping,
+                something cannot be written as JSON, or a parameter would have the
+                answer come in another way.
         """
         if self.model is not None and not isinstance(self.model, str):
             kind = type(self.model).__name__
@@ -100,6 +116,11 @@ class Request:
             kind = type(self.parameters).__name__
             raise BadRequestError(f"'parameters' are to be a mapping, not {kind}")
         _check_parameters(self.parameters)
+        messages = _plain_messages(self.messages)
+        parameters = _plain_parameters(self.parameters) if self.parameters else {}
+        if messages is self.messages and parameters is self.parameters:
+            return self
+        return Request(messages, self.model, parameters)
 
     def fingerprint(self, **also: Any) -> str:
         """
@@ -149,21 +170,47 @@ def _check_parameters(parameters: Mapping[str, Any]) -> None:
             raise BadRequestError(f"{name!r} is no parameter of a request: {why}")
 
 
-def _checked(messages: object) -> tuple[Message, ...]:
+def _plain_messages(messages: object) -> tuple[Message, ...]:
     if not isinstance(messages, Sequence) or isinstance(messages, bytes | bytearray):
         raise BadRequestError(
             f"a prompt is a text, a sequence of messages or a Request, "
             f"not {type(messages).__name__}"
         )
-    if not messages:
+    kind = type(messages)
+    if kind is tuple:
+        given: tuple[Any, ...] = messages  # type: ignore[assignment]
+    else:
+        given = tuple(messages) if kind is list else _in_turn(messages)
+    if not given:
         raise BadRequestError("a request needs at least one message, got none")
-    for number, message in enumerate(messages):
-        if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
-            raise BadRequestError(
-                f"message {number} is not a mapping with a 'role': "
-                f"it is a {type(message).__name__}"
-            )
-    return tuple(messages)
+    for number, message in enumerate(given):
+        if not isinstance(message, Mapping):
+            raise _no_message(number, message)
+    plain: tuple[Message, ...] = as_json(given, "the conversation", "message")
+    for number, message in enumerate(plain):
+        if not isinstance(message.get("role"), str):
+            raise _no_message(number, given[number])
+    return plain if plain is given else tuple(plain)
+
+
+def _in_turn(messages: Sequence[Any]) -> tuple[Any, ...]:
+    try:
+        return tuple(islice(messages, MOST_VALUES))
+    except Exception as error:  # noqa: BLE001  # of the caller's own class
+        problem = f"the conversation's own code raised {type(error).__name__}"
+    raise BadRequestError(problem)
+
+
+def _no_message(number: int, message: object) -> BadRequestError:
+    return BadRequestError(
+        f"message {number} is not a mapping with a 'role': "
+        f"it is a {type(message).__name__}"
+    )
+
+
+def _plain_parameters(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+    plain: Mapping[str, Any] = as_json(parameters, "the parameters", "parameter")
+    return plain
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ A mark goes when its fault is mended; the tests stay.
 """
 
 import contextlib
+import itertools
 import math
 import sys
 import time
@@ -33,6 +34,7 @@ from aitor.errors import (
     RateLimitError,
     ServerError,
 )
+from aitor.json_check import MOST_LEVELS
 from aitor.laws.bucket import Cost
 from aitor.laws.budget import RetryBudget
 from aitor.messages import Answer, Request, Usage
@@ -275,22 +277,32 @@ async def test_a_guess_that_is_no_number_lifts_no_limit(guess: Any) -> None:
 
 
 async def test_a_source_that_never_yields_control_does_not_stop_the_clock() -> None:
-    """A closed broker answers an endless map with errors, as fast as they are taken."""
+    """Rows that fail before anything is awaited come as fast as they are taken."""
 
     def endless() -> Iterator[str]:
         while True:
-            yield "x"
+            yield 17  # type: ignore[misc]  # no prompt
 
     async with Broker([ScriptedProvider("ok")]) as broker:
         results = broker.map(endless(), max_in_flight=4)
-        await anext(results)
-        await broker.aclose()
         with anyio.move_on_after(10.0) as scope:
             for _ in range(1_000):
-                await anext(results)
+                assert (await anext(results)).error is not None
                 await anyio.lowlevel.checkpoint()
         assert not scope.cancelled_caught
         await results.aclose()
+
+
+async def test_a_map_whose_broker_closes_does_not_end_as_if_it_were_whole() -> None:
+    async with Broker([ScriptedProvider("ok")]) as broker:
+        results = broker.map(itertools.repeat("x"), max_in_flight=4)
+        await anext(results)
+        await broker.aclose()
+        with pytest.raises(BrokerClosedError):
+            for _ in range(10):
+                await anext(results)
+        with pytest.raises(StopAsyncIteration):
+            await anext(results)
 
 
 async def test_connections_that_fail_in_no_time_do_not_hold_up_closing() -> None:
@@ -751,9 +763,9 @@ async def test_a_thread_that_is_told_of_the_cancellation_first_is_no_crash() -> 
     assert not second.sent
 
 
-async def test_content_as_deep_as_it_likes_is_counted() -> None:
+async def test_deep_content_is_counted() -> None:
     deep: Any = "x"
-    for _ in range(5_000):
+    for _ in range(MOST_LEVELS - 5):
         deep = [deep]
     provider = ScriptedProvider("ok", tokens_per_minute=1_000)
     reply = await Broker([provider]).submit([{"role": "user", "content": deep}])

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from aitor.batch import Summary
 from aitor.batch.progress import report, show_progress
-from aitor.broker.broker import MOST_URGENT
+from aitor.broker.arguments import MOST_URGENT
 from aitor.messages import Attempt, Usage, Waits
 from aitor.outcomes import Outcome
 from aitor.terminal import one_line, paragraphs

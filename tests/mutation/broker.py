@@ -17,6 +17,8 @@ CACHE = "tests/llm/test_cache.py"
 GUARDS = "tests/broker/test_guards.py"
 CLOSING = "tests/broker/test_closing.py"
 REPLACED = "tests/broker/test_replaced.py"
+LIFECYCLE = "tests/broker/test_lifecycle.py"
+SOURCE = "tests/broker/test_map_source.py"
 
 BROKER = (
     # What an attempt holds is given back.
@@ -216,7 +218,7 @@ BROKER = (
     ),
     Mutation(
         "priority-of-any-kind",
-        "broker/broker.py",
+        "broker/arguments.py",
         "if not isinstance(priority, int) or not",
         "if priority is None and not",
         "A wrong argument is its giver's alone.",
@@ -323,11 +325,11 @@ BROKER = (
     ),
     Mutation(
         "connections-left-open-when-cancelled",
-        "broker/closing.py",
-        "with anyio.move_on_after(CLOSE_SECONDS, shield=True):",
-        "with anyio.move_on_after(CLOSE_SECONDS):",
+        "broker/host.py",
+        "with anyio.move_on_after(seconds, shield=True):",
+        "with anyio.move_on_after(seconds):",
         "A closing that is cancelled closes all connections all the same.",
-        GUARDS,
+        f"{GUARDS} {LIFECYCLE}",
     ),
     Mutation(
         "closing-tells-its-error",
@@ -339,9 +341,9 @@ BROKER = (
     ),
     Mutation(
         "replaced-closed-by-whoever-asks",
-        "broker/broker.py",
-        "if self._tasks is None:\n            await close_all(unused)",
-        "if True:\n            await close_all(unused)",
+        "broker/lifecycle.py",
+        "is None:\n            await close_all(unused)",
+        "is not True:\n            await close_all(unused)",
         "A provider that was replaced is closed at nobody's cost.",
         CLOSING,
     ),
@@ -366,7 +368,7 @@ BROKER = (
     Mutation(
         "late-work-is-sent",
         "broker/actor.py",
-        "if call.envelope.deadline <= now + self.least(call.request):",
+        "if self._is_too_late(call, now):",
         "if False:",
         "Nothing is sent that cannot be answered in time.",
         GUARDS,
@@ -445,7 +447,7 @@ BROKER = (
     ),
     Mutation(
         "timeout-of-nothing",
-        "broker/broker.py",
+        "broker/arguments.py",
         "if math.isnan(deadline):",
         "if False:",
         "A timeout that is no number is refused.",
@@ -779,15 +781,15 @@ BROKER = (
     ),
     Mutation(
         "closing-is-not-shielded",
-        "broker/broker.py",
-        "with anyio.move_on_after(CLOSE_SECONDS, shield=True):",
-        "with anyio.move_on_after(CLOSE_SECONDS):",
+        "broker/lifecycle.py",
+        "with anyio.CancelScope(deadline=limit, shield=True):",
+        "with anyio.CancelScope(deadline=limit):",
         "A closing that is cancelled still waits for what it has ended.",
         CLOSING,
     ),
     Mutation(
         "closing-waits-for-ever",
-        "broker/broker.py",
+        "broker/lifecycle.py",
         "with anyio.move_on_after(seconds):",
         "with anyio.move_on_after(None):",
         "Closing waits for its drain time and no longer.",
@@ -795,7 +797,7 @@ BROKER = (
     ),
     Mutation(
         "listener-breaks-calls",
-        "broker/broker.py",
+        "broker/watching.py",
         "except Exception as error:  # noqa: BLE001  # an observer breaks no call",
         "except ZeroDivisionError as error:",
         "A listener that raises breaks no call.",
@@ -805,16 +807,16 @@ BROKER = (
     Mutation(
         "map-reads-ahead",
         "broker/mapping.py",
-        "if not self._idle and self._runners < self._places:",
-        "if not self._idle:",
+        "self._free -= 1",
+        "pass",
         "No more prompts are in flight than asked for.",
         MAP,
     ),
     Mutation(
         "map-source-runs-away",
         "broker/mapping.py",
-        "await self._free.acquire()",
-        "await anyio.lowlevel.checkpoint()",
+        "if not self._free:",
+        "if False:",
         "A slow consumer slows the source down.",
         MAP,
     ),
@@ -829,27 +831,26 @@ BROKER = (
     Mutation(
         "map-ends-with-one-bad-prompt",
         "broker/mapping.py",
-        "except LLMError as error:\n            return",
-        "except ZeroDivisionError as error:\n            return",
+        "except LLMError as error:\n            result",
+        "except ZeroDivisionError as error:\n            result",
         "A prompt that fails is a result, and not the end.",
         MAP,
     ),
     Mutation(
         "map-ends-its-broker",
         "broker/mapping.py",
-        "except Exception as error:  # noqa: BLE001  # no prompt's, for the consumer",
-        "except ZeroDivisionError as error:",
+        "# No prompt's, for the consumer.\n            self._fail(error)",
+        "raise",
         "A bug ends the stream that it is in, and nothing else.",
         MAP,
     ),
     Mutation(
         "map-waits-for-its-source-after-a-bug",
         "broker/mapping.py",
-        "self._exhausted = True\n        if self._tasks is not None:\n"
-        "            self._tasks.cancel_scope.cancel()\n\n    def _tell",
-        "self._exhausted = True\n\n    def _tell",
+        "            self._reader.cancel()\n        _wake(self._parked)",
+        "            pass\n        _wake(self._parked)",
         "A bug is raised though the source has no end.",
-        MAP,
+        f"{MAP} {SOURCE}",
     ),
     # The books.
     Mutation(

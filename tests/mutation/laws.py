@@ -378,8 +378,8 @@ LAWS = (
     Mutation(
         "failures-add-up",
         "laws/breaker.py",
-        "self._failures = 0\n        self._failing_since = math.inf\n        self._answ",
-        "self._failing_since = math.inf\n        self._answ",
+        "self._failures = 0\n        self._failing_since = math.inf\n        self._a",
+        "self._failing_since = math.inf\n        self._a",
         "Failures open a circuit only in a row.",
         BREAKER,
     ),

@@ -4,6 +4,7 @@ from tests.mutation.agents import AGENTS
 from tests.mutation.batch import BATCH
 from tests.mutation.broker import BROKER
 from tests.mutation.command_line import COMMAND_LINE
+from tests.mutation.edges import EDGES
 from tests.mutation.laws import LAWS
 from tests.mutation.mutation import Mutation
 from tests.mutation.providers import PROVIDERS
@@ -16,6 +17,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     *WIRE,
     *PROVIDERS,
     *BROKER,
+    *EDGES,
     *BATCH,
     *AGENTS,
     *COMMAND_LINE,

@@ -26,7 +26,12 @@ from aitor.batch.source import Source
 from aitor.batch.store import Store, StoreOptions
 from aitor.batch.summary import Summary
 from aitor.broker.prices import Cost
-from aitor.errors import AccountError, BadRequestError, ConfigurationError
+from aitor.errors import (
+    AccountError,
+    BadRequestError,
+    BrokerClosedError,
+    ConfigurationError,
+)
 from aitor.messages import Reply, Request
 from aitor.outcomes import Outcome
 
@@ -218,8 +223,12 @@ class _Run:
 
     async def _exchange(self, broker: "Broker", asking: Mapping[str, Any]) -> None:
         async with broker.map(self, **asking) as results:
-            async for result in results:
-                await self._end(result)
+            try:
+                async for result in results:
+                    await self._end(result)
+            except BrokerClosedError:
+                # What was not read is pending, like what was given up.
+                self._given_up = True
 
     # Rows go out.
 

@@ -98,6 +98,7 @@ class BlockingBroker:
         """Call *function* in the broker's thread, and wait for what comes of it."""
         portal = self._portal
         if portal is not None:
+            self._broker.check_process()
             try:
                 future = portal.start_task_soon(function)
             except RuntimeError:
@@ -123,4 +124,6 @@ class BlockingBroker:
         traceback: TracebackType | None,
     ) -> None:
         self._portal = None
-        self._stack.__exit__(kind, error, traceback)
+        # In a process that was forked off there is no thread to wait for.
+        if not self._broker.is_forked:
+            self._stack.__exit__(kind, error, traceback)

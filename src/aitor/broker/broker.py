@@ -10,39 +10,33 @@ in `Delivery.deliver`, and cancelling the caller ends it wherever it is.
 import itertools
 import math
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
 from functools import partial
 from os import PathLike
 from random import Random
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import anyio
-from anyio import create_task_group
-from anyio.abc import TaskGroup
-from anyio.from_thread import BlockingPortal
 
 from aitor.broker.actor import Actor
+from aitor.broker.arguments import check_envelope, deadline_after, first_model
 from aitor.broker.cache import Cache, identity
-from aitor.broker.closing import CLOSE_SECONDS, close_all
 from aitor.broker.delivery import Delivery
 from aitor.broker.envelope import Envelope
-from aitor.broker.ledger import Ledger
 from aitor.broker.limit import Limit
 from aitor.broker.mapping import Map
-from aitor.broker.native import UNKNOWN_RUN, clock_of_its_own
+from aitor.broker.native import UNKNOWN_RUN
+from aitor.broker.residence import Residence
 from aitor.broker.roster import Roster, by_name
 from aitor.broker.route import Model, Route
-from aitor.broker.statistics import Statistics
 from aitor.broker.submission import Submission
 from aitor.broker.watch import Watch
+from aitor.broker.watching import Watched
 from aitor.errors import (
     BrokerClosedError,
     ConfigurationError,
 )
-from aitor.events import Event, Listener
+from aitor.events import Listener
 from aitor.laws.budget import RetryBudget
-from aitor.logs import log_events, report_broken_listener
 from aitor.messages import Prompt, Reply, Request
 from aitor.providers.base import Provider
 from aitor.providers.concealed import concealed
@@ -50,13 +44,15 @@ from aitor.providers.concealed import concealed
 __all__ = ("Broker", "Model")
 
 
-class Broker:
+class Broker(Watched):
     """
     Sends requests to providers as fast as they allow, and no faster.
 
-    One that is used without being opened may serve several runs of an event loop, one
-    after the other. On trio each run has a clock of its own, so there limits, pauses
-    and circuits begin anew; on asyncio they hold from one run to the next.
+    It may be opened in one task and closed in another of the same event loop. One that
+    is used without being opened may serve several runs of an event loop, one after the
+    other. On trio each run has a clock of its own, so there limits, pauses and circuits
+    begin anew; on asyncio they hold from one run to the next. For several threads at
+    once there is `BlockingBroker`.
 
     Args:
         providers: By name, or a sequence of them that go by their kind.
@@ -93,11 +89,10 @@ class Broker:
         seed: int | None = None,
         debug: bool = False,
     ) -> None:
+        super().__init__(listeners)
         named = by_name(providers)
-        self._run: object | None = UNKNOWN_RUN
+        self._residence = Residence(self._move)
         self._random = Random(seed)  # noqa: S311  # jitter, not secrets
-        self._listeners = tuple(listeners)
-        self._ledger = Ledger()
         self._watch = Watch()
         self._cache = cache
         self._debug = debug
@@ -119,10 +114,6 @@ class Broker:
             self._random,
             self._emit if self._listeners else None,
         )
-        self._closed = False
-        self._stack: AsyncExitStack | None = None
-        self._tasks: TaskGroup | None = None
-        self._portal: BlockingPortal | None = None
 
     @classmethod
     def from_config(cls, source: str | PathLike[str] | Mapping[str, Any]) -> "Broker":
@@ -216,18 +207,33 @@ class Broker:
                 attempt made.
             ValueError: An argument is not what it has to be.
         """
-        if self._roster.unused:
-            await self._close_unused()
-        request = Request.of(prompt, model=_first(model), parameters=parameters)
-        # The request has them: with a hundred thousand waiting, copies count.
-        del parameters
-        envelope = self._envelope(request, timeout, priority, tenant, when_unavailable)
-        route = Route(self._roster.sequence(provider), envelope, model)
-        if self._cache is not None:
-            if cache is None:
+        loop = self._residence.enter()
+        try:
+            if self._roster.unused:
+                await self._close_unused()
+            request = Request.of(
+                prompt, model=first_model(model), parameters=parameters
+            )
+            # The request has them: with a hundred thousand waiting, copies count.
+            del parameters
+            envelope = self._envelope(
+                request, timeout, priority, tenant, when_unavailable
+            )
+            route = Route(self._roster.sequence(provider), envelope, model)
+            if self._cache is not None and cache is None:
                 cache = not request.parameters.get("temperature")
-            if cache:
+            if tenant is not None:
+                deliver = partial(self._deliver, route, cached=bool(cache))
+                return await self._seen.counted(tenant, deliver)
+            if self._cache is not None and cache:
                 return await self._reply(self._cache, route)
+            return await self._delivery.deliver(route)
+        finally:
+            self._residence.leave(loop)
+
+    async def _deliver(self, route: Route, *, cached: bool) -> Reply:
+        if self._cache is not None and cached:
+            return await self._reply(self._cache, route)
         return await self._delivery.deliver(route)
 
     async def _reply(self, cache: Cache, route: Route) -> Reply:
@@ -236,7 +242,9 @@ class Broker:
         asked = [identity(one.actor.provider, one.request.model) for one in route]
         key = cache.key(envelope.request, [envelope.tenant, *asked])
         deliver = partial(self._delivery.deliver_later, route)
-        reply = await cache.reply(key, deliver, deadline=envelope.deadline)
+        reply = await cache.reply(
+            key, deliver, deadline=envelope.deadline, until=self._scopes.until
+        )
         self._ledger.cached += reply.cached
         return reply
 
@@ -270,14 +278,17 @@ class Broker:
         for name in ("when_unavailable", "cache"):
             if name in parameters:
                 raise TypeError(f"submit_nowait() takes no {name!r}: see 'submit'")
-        tasks = self._opened("submit_nowait")
-        request = Request.of(prompt, model=_first(model), parameters=parameters)
+        host = self._opened("submit_nowait")
+        self._residence.check()
+        request = Request.of(prompt, model=first_model(model), parameters=parameters)
         envelope = self._envelope(request, timeout, priority, tenant, "fail")
         route = Route(self._roster.sequence(provider), envelope, model)
         call = self._delivery.begin(route)
         submission = Submission()
         deliver = partial(self._delivery.deliver, route, call)
-        tasks.start_soon(submission.run, deliver)
+        if tenant is not None:
+            deliver = partial(self._seen.counted, tenant, deliver)
+        host.start_soon(submission.run, deliver)
         return submission
 
     def submit_from_thread(self, prompt: Prompt, **arguments: Any) -> Reply:
@@ -287,16 +298,9 @@ class Broker:
         Raises:
             LLMError: As `submit` does.
         """
-        portal = self._portal
-        if portal is None:
-            raise self._not_open("submit_from_thread")
-        try:
-            future = portal.start_task_soon(partial(self.submit, prompt, **arguments))
-        except RuntimeError:
-            if self._closed:
-                raise BrokerClosedError("the broker is closed") from None
-            raise  # it is not another thread
-        return future.result()
+        host = self._opened("submit_from_thread")
+        self._residence.check_process()
+        return host.call(partial(self.submit, prompt, **arguments))
 
     def map(
         self,
@@ -333,13 +337,14 @@ class Broker:
             raise TypeError("map() takes no 'when_unavailable': it always waits")
         opened = partial(self._opened, "map")
         opened()
+        self._residence.check()
         if max_in_flight is None:
             sequence = self._roster.sequence(arguments.get("provider"))
             max_in_flight = sum(actor.settings.workers for actor in sequence)
         submit = partial(self.submit, when_unavailable="wait", **arguments)
         return Map(prompts, submit, opened, max_in_flight, ordered=ordered)
 
-    # Making envelopes and routes.
+    # Making envelopes and actors.
 
     def _envelope(
         self,
@@ -351,22 +356,9 @@ class Broker:
     ) -> Envelope:
         if self._closed:
             raise BrokerClosedError("the broker is closed")
-        if self._tasks is None:
-            self._check_run()
-        if not isinstance(priority, int) or not -MOST_URGENT <= priority <= MOST_URGENT:
-            raise ValueError(
-                f"'priority' must be a whole number from -{MOST_URGENT:,} to "
-                f"{MOST_URGENT:,}, not {priority!r:.80}"
-            )
-        if tenant is not None and not isinstance(tenant, str):
-            raise ValueError(f"'tenant' must be a name, not {tenant!r:.80}")
-        if when_unavailable not in ("fail", "wait", None):
-            raise ValueError(
-                f"'when_unavailable' must be 'fail', 'wait' or None, "
-                f"not {when_unavailable!r:.80}"
-            )
+        check_envelope(priority, tenant, when_unavailable)
         now = anyio.current_time()
-        deadline = math.inf if timeout is None else _deadline(now, timeout)
+        deadline = math.inf if timeout is None else deadline_after(now, timeout)
         return Envelope(
             request,
             arrived=now,
@@ -381,13 +373,8 @@ class Broker:
             sequence=next(self._count),
         )
 
-    def _check_run(self) -> None:
-        # What was learned by another clock means nothing by this one: who waits would
-        # wait for days. One that was opened is closed before its run ends.
-        run = clock_of_its_own()
-        if self._run is run:
-            return
-        is_first, self._run = self._run is UNKNOWN_RUN, run
+    def _move(self, run: object | None, is_first: bool) -> None:
+        """Go by another clock; see `Residence`."""
         for name, actor in list(self._actors.items()):
             actor.limit.go_by(run)
             if not is_first:
@@ -403,8 +390,8 @@ class Broker:
                 f"the broker's limits ({known})"
             )
         limit = limits[shared] if shared else Limit(name, provider.settings)
-        if self._run is not UNKNOWN_RUN:
-            limit.go_by(self._run)
+        if self._residence.run is not UNKNOWN_RUN:
+            limit.go_by(self._residence.run)
         return Actor(
             name,
             provider,
@@ -419,162 +406,7 @@ class Broker:
             debug=self._debug,
         )
 
-    # Watching.
-
-    @property
-    def providers(self) -> tuple[str, ...]:
-        """Names of the providers."""
-        return tuple(self._actors)
-
-    def sequence(
-        self, provider: str | Sequence[str] | None = None
-    ) -> dict[str, Provider]:
-        """
-        Return who is asked, by name, in the order in which they are asked.
-
-        Args:
-            provider: As for `submit`.
-
-        Raises:
-            ConfigurationError: If a name is unknown or given twice.
-        """
-        return {actor.name: actor.provider for actor in self._roster.sequence(provider)}
-
-    @property
-    def ledger(self) -> Ledger:
-        """Sums over every call on the wire."""
-        return self._ledger
-
-    def statistics(self) -> Statistics:
-        """Return a frozen snapshot of everything; costs no request anything."""
-        now = anyio.current_time()
-        delivery = self._delivery
-        return Statistics(
-            submitted=delivery.submitted,
-            answered=delivery.answered,
-            failed=delivery.failed,
-            cancelled=delivery.cancelled,
-            open=delivery.open,
-            retry_budget=delivery.budget.balance(now),
-            providers={
-                name: actor.statistics(now) for name, actor in self._actors.items()
-            },
-            totals=self._ledger.total(),
-        )
-
-    def _emit(self, event: Event) -> None:
-        for listener in self._listeners or (log_events,):
-            try:
-                listener(event)
-            except Exception as error:  # noqa: BLE001  # an observer breaks no call
-                report_broken_listener(listener, error)
-
-    # Opening and closing.
-
-    async def __aenter__(self) -> Self:
-        if self._closed:
-            raise BrokerClosedError("a closed broker cannot be opened again")
-        if self._tasks is not None:
-            raise RuntimeError("the broker is open already")
-        self._check_run()
-        self._stack = AsyncExitStack()
-        self._tasks = await self._stack.enter_async_context(create_task_group())
-        self._portal = await self._stack.enter_async_context(BlockingPortal())
-        self._tasks.start_soon(self._watch.run)
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        tasks, portal, stack = self._tasks, self._portal, self._stack
-        assert tasks and portal and stack  # noqa: S101, PT018  # it was entered
-        try:
-            await self.aclose(drain_timeout=0.0 if kind is not None else None)
-        finally:
-            self._tasks = self._portal = self._stack = None
-            tasks.cancel_scope.cancel()
-            await portal.stop(cancel_remaining=True)
-            await stack.aclose()
-
-    async def drain(self) -> None:
-        """Take no more requests, and wait until every one has its outcome."""
-        self._closed = True
-        await self._delivery.drain()
-
-    async def aclose(self, *, drain_timeout: float | None = None) -> None:
-        """
-        Let what is in flight finish, end what does not, and close all connections.
-
-        Args:
-            drain_timeout: Seconds to wait; by default the broker's own.
-        """
-        self._closed = True
-        seconds = self._drain_timeout if drain_timeout is None else drain_timeout
-        try:
-            with anyio.move_on_after(seconds):
-                await self.drain()
-        finally:
-            await self._shut_down()
-
-    async def _shut_down(self) -> None:
-        actors = self._roster.everybody()
-        for actor in actors:
-            actor.abort()
-        self._delivery.abort()
-        # Shielded, so that a caller that is cancelled itself leaves no socket open;
-        # bounded, so that a call that will not end cannot hold it up.
-        with anyio.move_on_after(CLOSE_SECONDS, shield=True):
-            await self.drain()
-        unused = self._roster.take_unused()
-        await close_all([*(actor.provider for actor in actors), *unused])
-
-    async def _close_unused(self) -> None:
-        unused = self._roster.take_unused()
-        if self._tasks is None:
-            await close_all(unused)
-        else:
-            # Whoever comes with a request has nothing to do with it.
-            self._tasks.start_soon(close_all, unused)
-
-    def _opened(self, verb: str) -> TaskGroup:
-        if self._tasks is None:
-            raise self._not_open(verb)
-        return self._tasks
-
-    @staticmethod
-    def _not_open(verb: str) -> BrokerClosedError:
-        return BrokerClosedError(
-            f"'{verb}' needs an open broker: use it within 'async with broker:'"
-        )
-
     def __repr__(self) -> str:
         return (
             f"Broker(providers=[{', '.join(self._actors)}], open={self._delivery.open})"
         )
-
-
-MOST_URGENT = 1_000_000
-"""The highest priority; what is beyond it could not be weighed against waiting."""
-
-
-def _first(model: Model) -> str | None:
-    if model is None or isinstance(model, str):
-        return model
-    if isinstance(model, Mapping):
-        return None
-    raise ValueError(
-        f"'model' must be a name, or names by provider, not {type(model).__name__}"
-    )
-
-
-def _deadline(now: float, timeout: float) -> float:
-    try:
-        deadline = now + timeout
-    except (TypeError, OverflowError):
-        deadline = math.nan
-    if math.isnan(deadline):
-        raise ValueError(f"'timeout' must be a number of seconds, not {timeout!r:.80}")
-    return deadline

@@ -10,21 +10,34 @@ one call, and nobody's cancellation is anybody else's.
 import math
 import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from copy import copy
 from dataclasses import dataclass, replace
 from os import PathLike
-from typing import Any
+from typing import Any, TypeAlias
 
 import anyio
 from anyio.lowlevel import checkpoint
 
 from aitor.broker.cache_store import Bounds, Disk, Memory, Store, file_at
-from aitor.errors import ConfigurationError, DeadlineExceededError, LLMError
+from aitor.broker.native import current_loop
+from aitor.errors import (
+    BrokerClosedError,
+    ConfigurationError,
+    DeadlineExceededError,
+    LLMError,
+)
 from aitor.messages import Reply, Request
 from aitor.outcomes import Outcome
 from aitor.providers.base import Provider
 
 __all__ = ("Cache", "CacheStatistics", "identity")
+
+Until: TypeAlias = Callable[[float], AbstractContextManager[anyio.CancelScope]]
+"""Opens a scope that ends at a time, or sooner."""
+
+LOOK_UP_SHARE = 0.25
+"""The part of a request's time in which the file has to answer; then it is sent."""
 
 OWN = frozenset({Outcome.REFUSED, Outcome.EXPIRED, Outcome.CANCELLED})
 """How a request may end for reasons of its own, which say nothing of the others."""
@@ -88,7 +101,8 @@ class Cache:
         self._store: Store = (
             Memory(bounds) if path is None else Disk(file_at(path), bounds)
         )
-        self._flights: dict[str, _Flight] = {}
+        # By event loop, because nobody can wait for what another one does.
+        self._flights: dict[tuple[Any, str], _Flight] = {}
         self._hits = self._shared = self._misses = self._failures = 0
 
     @staticmethod
@@ -111,22 +125,29 @@ class Cache:
         submit: Callable[[], Awaitable[Reply]],
         *,
         deadline: float = math.inf,
+        until: Until | None = None,
     ) -> Reply:
         """
         Return what is kept under *key*, or else what *submit* brings.
 
+        A file that takes too long to answer is as good as none: the request is sent.
+
         Args:
             key: See `key`.
             submit: Asks for the answer; called only if nobody else is asking.
-            deadline: Until when to wait for somebody else's answer.
+            deadline: Until when to wait for somebody else's answer, or for the file.
+            until: Opens a scope that ends at a time, or when nobody may wait any more.
 
         Raises:
             DeadlineExceededError: The deadline passed.
+            BrokerClosedError: A scope of *until* ended before the deadline.
             LLMError: What *submit* raises, to everybody who waited for it, unless it
                 is the request's own: a deadline, or a queue without room.
         """
-        while (flight := self._flights.get(key)) is not None:
-            with anyio.CancelScope(deadline=deadline):
+        until = until or _until
+        mine = (current_loop(), key)
+        while (flight := self._flights.get(mine)) is not None:
+            with until(deadline):
                 await flight.landed.wait()
             if flight.reply is not None:
                 self._shared += 1
@@ -135,16 +156,25 @@ class Cache:
                 # A copy: an exception gathers the traces of all who raise it.
                 raise copy(flight.error)
             if not flight.landed.is_set():
-                raise DeadlineExceededError(
-                    "the deadline passed while an identical request was answered"
-                )
+                raise _too_late(deadline, "an identical request was answered")
             # Who sent it has left: the first of those who waited takes over.
-        return await self._lead(key, submit)
-
-    async def _lead(self, key: str, submit: Callable[[], Awaitable[Reply]]) -> Reply:
-        flight = self._flights[key] = _Flight()
+        flight = self._flights[mine] = _Flight()
         try:
-            found = await self._look_up(key)
+            return await self._lead(flight, key, submit, deadline, until)
+        finally:
+            del self._flights[mine]
+            flight.landed.set()
+
+    async def _lead(
+        self,
+        flight: "_Flight",
+        key: str,
+        submit: Callable[[], Awaitable[Reply]],
+        deadline: float,
+        until: Until,
+    ) -> Reply:
+        try:
+            found = await self._look_up(key, deadline, until)
             if found is not None:
                 self._hits += 1
                 flight.land(found)
@@ -152,27 +182,31 @@ class Cache:
                 return replace(found, cached=True, attempts=())
             self._misses += 1
             reply = await submit()
-            # Nobody has to wait until it is written.
-            flight.land(reply)
-            await self._keep(key, reply)
         except LLMError as error:
             # One with more time might have been answered by a further try.
             if error.outcome not in OWN and not error.cut_short:
                 flight.error = error
             raise
-        else:
-            return reply
-        finally:
-            del self._flights[key]
-            flight.landed.set()
+        # Nobody has to wait until it is written.
+        flight.land(reply)
+        with until(deadline):
+            await self._keep(key, reply)
+        return reply
 
-    async def _look_up(self, key: str) -> Reply | None:
-        try:
-            return await self._store.get(key)
-        except (sqlite3.Error, OSError, ValueError, KeyError, TypeError):
-            # A file may be locked, full, or not ours: then it is as if it were empty.
-            self._failures += 1
-            return None
+    async def _look_up(self, key: str, deadline: float, until: Until) -> Reply | None:
+        now = anyio.current_time()
+        limit = now + (deadline - now) * LOOK_UP_SHARE
+        with until(limit) as scope:
+            try:
+                return await self._store.get(key)
+            except (sqlite3.Error, OSError, ValueError, KeyError, TypeError):
+                # A file may be locked, full, or not ours: as if it were empty.
+                self._failures += 1
+                return None
+        if anyio.current_time() < scope.deadline:
+            raise _too_late(deadline, "the cache's file was read")
+        self._failures += 1
+        return None
 
     async def _keep(self, key: str, reply: Reply) -> None:
         try:
@@ -208,6 +242,16 @@ class _Flight:
     def land(self, reply: Reply) -> None:
         self.reply = reply
         self.landed.set()
+
+
+def _until(deadline: float) -> anyio.CancelScope:
+    return anyio.CancelScope(deadline=deadline)
+
+
+def _too_late(deadline: float, meanwhile: str) -> LLMError:
+    if anyio.current_time() >= deadline:
+        return DeadlineExceededError(f"the deadline passed while {meanwhile}")
+    return BrokerClosedError(f"the broker closed while {meanwhile}")
 
 
 def identity(provider: Provider, model: str | None) -> list[Any]:

@@ -12,12 +12,12 @@ import logging
 import sqlite3
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import anyio
 from anyio.to_thread import run_sync
@@ -27,6 +27,8 @@ from aitor.logs import NAME
 from aitor.messages import Reply, Usage
 
 __all__ = ("Bounds", "Disk", "Memory", "Store", "file_at")
+
+_T = TypeVar("_T")
 
 _logger = logging.getLogger(NAME)
 
@@ -141,6 +143,9 @@ EVICT = """
 PATIENCE = 1.0
 """Seconds to wait for another process that writes to the file."""
 
+MOST_THREADS = 64
+"""Accesses to the file at once; more than can be unless it hangs."""
+
 
 def file_at(path: str | PathLike[str]) -> Path:
     """
@@ -181,6 +186,7 @@ class Disk:
         self._bounds = bounds
         self._seen = (0, 0)
         self._has_failed = False
+        self._threads: set[object] = set()
 
     @property
     def entries(self) -> int:
@@ -195,14 +201,34 @@ class Disk:
     async def get(self, key: str) -> Reply | None:
         """Return the reply under *key*, if it is there and fresh."""
         with self._told():
-            return await run_sync(self._get, key)
+            return await self._in_a_thread(self._get, key)
 
     async def put(self, key: str, reply: Reply) -> None:
         """Keep *reply* under *key*, as far as the bounds allow."""
         data = _written(reply)
         if data is not None and len(data) <= self._bounds.size:
             with self._told():
-                await run_sync(self._put, key, data)
+                await self._in_a_thread(self._put, key, data)
+
+    async def _in_a_thread(self, function: Callable[..., _T], *arguments: Any) -> _T:
+        """
+        Call *function* in a thread, which whoever is cancelled leaves behind.
+
+        Raises:
+            TimeoutError: So many were left behind that the file seems to hang.
+        """
+        if len(self._threads) >= MOST_THREADS:
+            raise TimeoutError("the cache's file does not answer")
+        mark = object()
+
+        def work() -> _T:
+            self._threads.add(mark)
+            try:
+                return function(*arguments)
+            finally:
+                self._threads.discard(mark)
+
+        return await run_sync(work, abandon_on_cancel=True)
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -239,9 +265,12 @@ class Disk:
             ).fetchone()
             if found is None:
                 return None
-            connection.execute(
-                "UPDATE replies SET used = ? WHERE key = ?", (time.time(), key)
-            )
+            # Whoever reads waits for nobody who writes, not even to say so.
+            connection.execute("PRAGMA busy_timeout = 0")
+            with suppress(sqlite3.OperationalError):
+                connection.execute(
+                    "UPDATE replies SET used = ? WHERE key = ?", (time.time(), key)
+                )
         return _read(found[0])
 
     def _put(self, key: str, data: bytes) -> None:

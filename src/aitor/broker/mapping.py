@@ -1,32 +1,37 @@
 """
 A stream of prompts in, a stream of results out, in bounded memory.
 
-Runners, at most as many as may be in flight, carry prompts out and put the results
-down for the consumer. One at a time reads the source, for all who wait for a prompt.
-A place is free again only when its result was handed out, so a slow consumer slows
-the source down and nothing piles up in between. Runners are started as they are
-needed.
+One task reads the source and closes it in the end: a generator with a cancel scope or
+a task group within goes wrong in more than one. Runners, at most as many as may be in
+flight, carry prompts out and put the results down for the consumer. A place is free
+again only when its result was handed out, so a slow consumer slows the source down and
+nothing piles up in between. Runners are started as they are needed.
 """
 
 import threading
 from collections import deque
 from collections.abc import (
+    AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
     Awaitable,
     Callable,
+    Generator,
     Iterable,
     Iterator,
 )
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self, TypeAlias
+from typing import Final, Self
 
 import anyio
-from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint
 
-from aitor.broker.native import is_stray
-from aitor.errors import LLMError
+from aitor.broker.closing import CLOSE_SECONDS
+from aitor.broker.host import Host
+from aitor.broker.native import Wakeup, is_stray, wakeup
+from aitor.errors import BrokerClosedError, LLMError
+from aitor.logs import report_source_not_closed
 from aitor.messages import Prompt, Reply
 
 __all__ = ("Map", "MapResult")
@@ -60,14 +65,14 @@ class Map:
     An asynchronous iterator of `MapResult`; see `Broker.map`.
 
     A loop that ends early should do so within `async with`, which cancels what
-    still runs at once and waits for it.
+    still runs at once, closes the source if it is a generator, and waits for both.
     """
 
     def __init__(
         self,
         source: Iterable[Prompt] | AsyncIterable[Prompt],
         submit: Callable[[Prompt], Awaitable[Reply]],
-        tasks: Callable[[], TaskGroup],
+        host: Callable[[], Host],
         places: int,
         *,
         ordered: bool,
@@ -75,7 +80,7 @@ class Map:
         if not isinstance(places, int) or places < 1:
             raise ValueError(f"'max_in_flight' must be at least 1, not {places!r:.80}")
         self._flow = _Flow(source, submit, places, ordered=ordered)
-        self._tasks = tasks
+        self._host = host
         self._thread = threading.get_ident()
 
     def __aiter__(self) -> AsyncIterator[MapResult]:
@@ -84,8 +89,7 @@ class Map:
     async def __anext__(self) -> MapResult:
         flow = self._flow
         if not flow.started:
-            self._tasks().start_soon(flow.run)
-            flow.started = True
+            flow.start(self._host())
         while (result := flow.take()) is None:
             if flow.ended:
                 raise flow.failure_once() or StopAsyncIteration
@@ -134,24 +138,34 @@ class _Flow:
         *,
         ordered: bool,
     ) -> None:
-        self.started = False
-        self.ended = False
-        self._read = _reader(source)
+        self._source = _Source(source)
         self._submit = submit
-        self._places = places
         self._ordered = ordered
-        self._free = anyio.Semaphore(places, max_value=places, fast_acquire=True)
-        self._reading = False
-        self._line: deque[_Waiter] = deque()
-        self._runners = 0
-        self._idle = 0  # runners that wait to read
-        self._index = 0  # of the prompt that is read next
+        self._free = places  # places that no prompt has
+        self._host: Host | None = None
+        self._running = 0  # tasks
+        self._todo: deque[tuple[int, Prompt]] = deque()
+        self._idle: deque[Wakeup] = deque()  # runners that wait for a prompt
+        self._runners: dict[anyio.CancelScope, None] = {}
+        self._reader: anyio.CancelScope | None = None
+        self._is_reading = False  # the source, at this moment
+        self._parked: Wakeup | None = None  # the reader, while it waits for a place
         self._wanted = 0  # the next result to hand out, in order
         self._results: dict[int, MapResult] = {}
         self._changed: anyio.Event | None = None
-        self._tasks: TaskGroup | None = None
-        self._exhausted = False
-        self._failure: Exception | None = None
+        self._stopped = False  # nothing more is wanted
+        self._exhausted = False  # nothing more is read
+        self._failure: BaseException | None = None
+
+    @property
+    def started(self) -> bool:
+        """Whether it was started."""
+        return self._host is not None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing of it runs any more, once it was started."""
+        return not self._running
 
     # The consumer's side.
 
@@ -164,10 +178,11 @@ class _Flow:
         result = self._results.pop(index, None)
         if result is not None:
             self._wanted += 1
-            self._free.release()
+            self._free += 1
+            _wake(self._parked)
         return result
 
-    def failure_once(self) -> Exception | None:
+    def failure_once(self) -> BaseException | None:
         """Return what ended it too early, the first time it is asked for."""
         failure, self._failure = self._failure, None
         return failure
@@ -180,93 +195,135 @@ class _Flow:
     def cancel(self) -> None:
         """Give up what runs and what was not handed out."""
         self._results.clear()
-        self._exhausted = True
-        if self._tasks is not None:
-            self._tasks.cancel_scope.cancel()
+        self._stop()
 
-    # The runners' side.
+    # What runs.
 
-    async def run(self) -> None:
-        """Carry the source out, to its end."""
+    def start(self, host: Host) -> None:
+        """Begin to read, in tasks of *host*."""
+        self._host = host
+        self._start(self._read_all)
+
+    def _start(self, function: Callable[[], Awaitable[None]]) -> None:
+        assert self._host is not None  # noqa: S101  # it was started
+        self._running += 1
+        self._host.start_soon(self._counted, function)
+
+    async def _counted(self, function: Callable[[], Awaitable[None]]) -> None:
         try:
-            async with anyio.create_task_group() as self._tasks:
-                if not self._exhausted:
-                    self._start_runner()
+            await function()
+        except anyio.get_cancelled_exc_class():
+            if not self._stopped:
+                # By the broker. What is missing must not look like the end.
+                self._failure = self._failure or BrokerClosedError("the broker closed")
+            raise
         finally:
-            self._tasks = None
-            self.ended = True
+            self._running -= 1
             self._tell()
 
-    def _start_runner(self) -> None:
-        self._runners += 1
-        assert self._tasks is not None  # noqa: S101  # runners live in it
-        self._tasks.start_soon(self._runner)
+    def _stop(self) -> None:
+        """Carry nothing out any more, and let the reader close the source."""
+        self._stopped = self._exhausted = True
+        self._todo.clear()
+        for scope in list(self._runners):
+            scope.cancel()
+        # While it waits for the source, that has to be ended; else it ends by itself,
+        # and the source may await something while it is closed.
+        if self._reader is not None and self._is_reading:
+            self._reader.cancel()
+        _wake(self._parked)
 
-    async def _runner(self) -> None:
-        while not self._exhausted:
-            self._idle += 1
+    def _fail(self, error: BaseException) -> None:
+        """End with *error*, after the results that are there."""
+        self._failure = self._failure or error
+        self._stop()
+
+    # The reader.
+
+    async def _read_all(self) -> None:
+        # No other scope is opened around the source than this one, which is there
+        # before the source can have opened its own.
+        with anyio.CancelScope() as self._reader:
             try:
-                await self._free.acquire()
-                index, prompt = await self._next()
+                await self._read_while_there_is_room()
             finally:
-                self._idle -= 1
-            if isinstance(prompt, _Nothing):
-                return
-            if not self._idle and self._runners < self._places:
-                self._start_runner()
-            try:
-                self._results[index] = await self._carry_out(index, prompt)
-            except Exception as error:  # noqa: BLE001  # no prompt's, for the consumer
-                self._fail(error)
-            self._tell()
+                self._exhausted = True
+                for runner in self._idle:
+                    _wake(runner)
+                self._reader.deadline = anyio.current_time() + CLOSE_SECONDS
+                await self._source.close()
+        self._reader = None
 
-    async def _next(self) -> "_Numbered":
-        """Return what is read next; one reads, for all who wait for something."""
-        if self._reading:
-            waiter = _Waiter()
-            self._line.append(waiter)
-            return await waiter.served()
-        self._reading = True
-        try:
-            read = await self._read_one()
-            # Those in line are served here: were the turn to read handed on instead,
-            # each of them would cost a turn of the event loop. Such a line would
-            # never end, for whoever has been served comes back to its end.
-            while self._line:
-                self._line.popleft().serve(read)
-                read = await self._read_one()
-        finally:
-            self._reading = False
-        return read
-
-    async def _read_one(self) -> "_Numbered":
-        prompt: Prompt | _Nothing = NOTHING
-        if not self._exhausted:
+    async def _read_while_there_is_room(self) -> None:
+        index = 0
+        while not self._exhausted:
+            if not self._free:
+                self._parked = wakeup()
+                await self._parked
+                self._parked = None
+                continue
+            self._is_reading = True
             try:
-                prompt = await self._read()
-            except StopAsyncIteration:
-                pass
+                prompt = await self._source.read()
             except BaseException as error:
                 told = _for_the_consumer(error)
                 if told is None:
                     raise
+                # What was read before is still carried out.
                 self._failure = self._failure or told
-            self._exhausted = prompt is NOTHING
-        index, self._index = self._index, self._index + 1
-        return index, prompt
+                return
+            finally:
+                self._is_reading = False
+            if isinstance(prompt, _Nothing):
+                return
+            self._free -= 1
+            self._todo.append((index, prompt))
+            index += 1
+            self._find_a_runner()
+            if not index % READ_AT_ONCE:
+                # A source may never wait, and who runs meanwhile must.
+                await checkpoint()
 
-    async def _carry_out(self, index: int, prompt: Prompt) -> MapResult:
+    def _find_a_runner(self) -> None:
+        while self._idle:
+            runner = self._idle.popleft()
+            if not runner.done():
+                runner.set_result(None)
+                return
+        self._start(self._run)
+
+    # The runners.
+
+    async def _run(self) -> None:
+        with anyio.CancelScope() as scope:
+            self._runners[scope] = None
+            try:
+                while not self._stopped:
+                    if self._todo:
+                        await self._carry_out(*self._todo.popleft())
+                    elif self._exhausted:
+                        break
+                    else:
+                        idle = wakeup()
+                        self._idle.append(idle)
+                        await idle
+            finally:
+                del self._runners[scope]
+
+    async def _carry_out(self, index: int, prompt: Prompt) -> None:
         try:
-            return MapResult(index, prompt, reply=await self._submit(prompt))
+            result = MapResult(index, prompt, reply=await self._submit(prompt))
         except LLMError as error:
-            return MapResult(index, prompt, error=error)
-
-    def _fail(self, error: Exception) -> None:
-        """End with *error*, after the results that are there."""
-        self._failure = self._failure or error
-        self._exhausted = True
-        if self._tasks is not None:
-            self._tasks.cancel_scope.cancel()
+            result = MapResult(index, prompt, error=error)
+        except BaseException as error:
+            if isinstance(error, anyio.get_cancelled_exc_class()):
+                raise
+            # No prompt's, for the consumer.
+            self._fail(error)
+            return
+        if not self._stopped:
+            self._results[index] = result
+            self._tell()
 
     def _tell(self) -> None:
         if self._changed is not None:
@@ -274,13 +331,22 @@ class _Flow:
             self._changed = None
 
 
-def _for_the_consumer(error: BaseException) -> Exception | None:
+READ_AT_ONCE = 64
+"""Prompts that are read without letting anybody else run."""
+
+
+def _wake(waiter: Wakeup | None) -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)
+
+
+def _for_the_consumer(error: BaseException) -> BaseException | None:
     """Return what a source's *error* is told as; None if its reader was cancelled."""
-    if isinstance(error, Exception):
-        return error
     if is_stray(error):
         return RuntimeError("something that the source waited for was cancelled")
-    return None
+    if isinstance(error, anyio.get_cancelled_exc_class() | KeyboardInterrupt):
+        return None
+    return error
 
 
 class _Nothing:
@@ -289,39 +355,40 @@ class _Nothing:
 
 NOTHING: Final = _Nothing()
 
-_Numbered: TypeAlias = tuple[int, Prompt | _Nothing]
-"""A prompt and its position in the source."""
 
-
-class _Waiter:
-    """A runner that waits until another one has read something for it."""
-
-    def __init__(self) -> None:
-        self._served = anyio.Event()
-        self._read: _Numbered = (0, NOTHING)
-
-    def serve(self, read: _Numbered) -> None:
-        self._read = read
-        self._served.set()
-
-    async def served(self) -> _Numbered:
-        await self._served.wait()
-        return self._read
-
-
-def _reader(
-    source: Iterable[Prompt] | AsyncIterable[Prompt],
-) -> Callable[[], Awaitable[Prompt | _Nothing]]:
+class _Source:
     """
-    Return a function that reads the next prompt of any kind of source.
+    Reads prompts from any kind of source, and closes it if it is a generator.
 
-    At the end it returns `NOTHING` or raises `StopAsyncIteration`.
+    Others are left as they are: who made a file or a stream closes it.
     """
-    if isinstance(source, AsyncIterable):
-        return aiter(source).__anext__
-    synchronous: Iterator[Prompt] = iter(source)
 
-    async def read() -> Prompt | _Nothing:
-        return next(synchronous, NOTHING)
+    def __init__(self, source: Iterable[Prompt] | AsyncIterable[Prompt]) -> None:
+        self._iterator: Iterator[Prompt] | AsyncIterator[Prompt] = (
+            aiter(source) if isinstance(source, AsyncIterable) else iter(source)
+        )
 
-    return read
+    async def read(self) -> Prompt | _Nothing:
+        """Return the next prompt, or `NOTHING` at the end."""
+        if isinstance(self._iterator, Iterator):
+            return next(self._iterator, NOTHING)
+        return await anext(self._iterator, NOTHING)
+
+    async def close(self) -> None:
+        """Close it, if it was not read to its end."""
+        try:
+            if isinstance(self._iterator, AsyncGenerator):
+                await self._iterator.aclose()
+            elif isinstance(self._iterator, Generator):
+                self._iterator.close()
+        except BaseException as error:
+            # A task group within wraps what closes it in a group of its own.
+            kinds = (anyio.get_cancelled_exc_class(), GeneratorExit)
+            if isinstance(error, BaseExceptionGroup):
+                _, rest = error.split(kinds)
+                if rest is not None:
+                    report_source_not_closed(type(rest.exceptions[0]).__name__)
+            elif isinstance(error, Exception):
+                report_source_not_closed(type(error).__name__)
+            else:
+                raise

@@ -8,16 +8,20 @@ unknown is None, never zero.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from aitor.messages import Reply, Usage
 
 if TYPE_CHECKING:
     from aitor.providers.base import Provider
 
-__all__ = ("Cost", "Prices")
+__all__ = ("Bill", "Calls", "Cost", "Prices")
+
+PART_TOKENS = 20_000
+"""A number of tokens that costs the same a token as any smaller one, at any vendor."""
 
 Cost: TypeAlias = Callable[[Reply], Decimal | None]
 """Tells what an answer cost, in US dollars; None where it is unknown."""
@@ -38,11 +42,7 @@ class Prices:
     @classmethod
     def of(cls, providers: Mapping[str, "Provider"]) -> "Prices":
         """Return the prices of *providers*, given by their names."""
-        addresses = {
-            name: getattr(provider.settings, "base_url", None)
-            for name, provider in providers.items()
-        }
-        return cls({name: address for name, address in addresses.items() if address})
+        return cls(addresses_of(providers))
 
     @cached_property
     def _library(self) -> Any:
@@ -73,3 +73,86 @@ class Prices:
             return None
         total: Decimal = price.total_price
         return total
+
+    def of_calls(
+        self, provider: str, model: str | None, usage: Usage, calls: int
+    ) -> Decimal | None:
+        """
+        Return what *calls* cost that used *usage* together; None where unknown.
+
+        Some models cost more where a prompt is long, so they are not priced as one
+        large call, but in parts of not much more than `PART_TOKENS`.
+        """
+        if model is None or not calls:
+            return None
+        tokens = usage.input_tokens + usage.output_tokens
+        parts = max(1, min(calls, tokens // PART_TOKENS))
+        part = Usage(
+            round(usage.input_tokens / parts),
+            round(usage.output_tokens / parts),
+            round(usage.cached_tokens / parts),
+            round(usage.cache_write_tokens / parts),
+        )
+        price = self.price(provider, model, part)
+        return None if price is None else price * parts
+
+
+def addresses_of(providers: Mapping[str, "Provider"]) -> dict[str, str]:
+    """Return where each of *providers* is that has an address."""
+    addresses = {
+        name: getattr(provider.settings, "base_url", None)
+        for name, provider in providers.items()
+    }
+    return {name: address for name, address in addresses.items() if address}
+
+
+class Calls(NamedTuple):
+    """
+    The answers of one model at one provider.
+
+    Args:
+        provider: The provider's name.
+        model: The model; None where the provider has but one.
+        usage: What providers told, of all of them together.
+        told: Answers with such a usage.
+        answers: All answers.
+    """
+
+    provider: str
+    model: str | None
+    usage: Usage
+    told: int
+    answers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """
+    What can be priced, once somebody asks: the price list is large and slow to load.
+
+    Args:
+        addresses: Where each provider is, by its name.
+        calls: By provider and model.
+    """
+
+    addresses: Mapping[str, str]
+    calls: tuple[Calls, ...]
+
+    def cost(self, prices: Prices | None = None) -> tuple[Decimal | None, int]:
+        """
+        Return what all of it cost, and how many answers are not in that.
+
+        What has no known price counts for nothing; where nothing has one, the cost is
+        None.
+
+        Args:
+            prices: What usage costs; by default the vendors' list prices.
+        """
+        prices = prices or Prices(self.addresses)
+        known, unpriced = [], 0
+        for provider, model, usage, told, answers in self.calls:
+            price = prices.of_calls(provider, model, usage, told)
+            if price is not None:
+                known.append(price)
+            unpriced += answers - (0 if price is None else told)
+        return sum(known, Decimal()) if known else None, unpriced

@@ -23,14 +23,18 @@ class Submission:
         self._scope = anyio.CancelScope()
         self._done = anyio.Event()
         self._reply: Reply | None = None
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
 
     async def run(self, deliver: Callable[[], Awaitable[Reply]]) -> None:
         """Carry the request out by *deliver*, and keep its outcome; never raise it."""
         try:
             with self._scope:
                 self._reply = await deliver()
-        except Exception as error:  # noqa: BLE001  # for whoever asks for the reply
+        except BaseException as error:
+            # Also a `sys.exit` in a provider: it is for whoever asks for the reply, and
+            # would end the event loop from here.
+            if isinstance(error, anyio.get_cancelled_exc_class() | KeyboardInterrupt):
+                raise
             self._error = error
         finally:
             self._done.set()

@@ -38,9 +38,10 @@ class CachedLLMProvider(LLMProvider):
     """
     Keeps the answers of another provider.
 
-    Equal questions get one answer, whatever the temperature; of equal questions at one
-    time one is asked. Errors are not kept. A question that cannot be written as JSON
-    is asked each time, and so is one whose answer is data that cannot be copied.
+    Equal questions get one answer, whatever the temperature, until a manager replaces
+    somebody who would be asked; of equal questions at one time one is asked. Errors are
+    not kept. A question that cannot be written as JSON is asked each time, and so is
+    one whose answer is data that cannot be copied.
 
     Args:
         base_provider: Whom to ask: any `LLMProvider`, such as those that
@@ -117,10 +118,15 @@ class CachedLLMProvider(LLMProvider):
     ) -> Reply:
         try:
             request = Request.of(messages, parameters=kwargs)
-            key = self._cache.key(request, form)
+            key = self._cache.key(request, [form, self.answered_by])
         except BadRequestError:
             return await ask()
         return await self._cache.reply(key, ask)
+
+    @property
+    def answered_by(self) -> Any:
+        """Who answers at this moment, where a manager may replace that."""
+        return getattr(self.base_provider, "answered_by", None)
 
     def statistics(self) -> CacheStatistics:
         """Return how often an answer was there, and how many are kept."""

@@ -18,7 +18,7 @@ from aitor.broker.broker import Broker
 from aitor.broker.prices import Prices
 from aitor.errors import BadRequestError, ConfigurationError, LLMError
 from aitor.llm.making import AnyClass, check_class, concealed_config, make
-from aitor.llm.provider import LLMProvider
+from aitor.llm.managed import ManagedProvider
 from aitor.llm.reading import Model
 from aitor.llm.response import Response
 from aitor.llm.structured import Format, ask_for
@@ -41,7 +41,8 @@ class LLMManager:
     alone. An error that is the request's own fault never moves on.
 
     One manager may serve several runs of an event loop, one after the other. On trio
-    limits begin anew in each, since each run has a clock of its own.
+    limits begin anew in each, since each run has a clock of its own. A run that asks
+    while another has requests here gets a `WrongEventLoopError`.
 
     Args:
         options: As for `Broker`: `limits`, `tenants`, `cache`, `listeners`, ….
@@ -53,6 +54,8 @@ class LLMManager:
         self._options = options
         self._broker: Broker | None = None
         self._providers: dict[str, Provider] = {}
+        self._added = 0
+        self._numbers: dict[str, int] = {}
         self._classes: dict[str, AnyClass] = {}
         self._sequence: tuple[str, ...] = ()
         self._default: str | None = None
@@ -96,6 +99,8 @@ class LLMManager:
             problem = f"provider {name!r}: {error.message}"
         else:
             self._providers[name] = made
+            self._added += 1
+            self._numbers[name] = self._added
             self._tally.set_prices(Prices.of(self._providers))
             return
         raise ConfigurationError(problem)
@@ -162,6 +167,11 @@ class LLMManager:
         # Without a sequence the broker's own is the default alone.
         if not self._sequence and self.default_provider:
             self.broker.set_failover([self.default_provider])
+
+    def answered_by(self, name: str) -> list[list[Any]]:
+        """Return who is asked for *name*, each with the number of its adding."""
+        asked = self.broker.sequence(name)
+        return [[one, self._numbers[one]] for one in asked]
 
     def _check_known(self, name: str) -> None:
         if name not in self._providers:
@@ -364,46 +374,6 @@ class LLMManager:
     def __repr__(self) -> str:
         names = ", ".join(self._providers)
         return f"{type(self).__name__}(providers=[{names}])"
-
-
-class ManagedProvider(LLMProvider):
-    """
-    One provider of a manager, asked by its broker.
-
-    Args:
-        manager: Whose it is.
-        name: Its name there.
-    """
-
-    def __init__(self, manager: LLMManager, name: str) -> None:
-        super().__init__()
-        self._manager = manager
-        self.name = name
-
-    async def generate_response(self, messages: Any, **kwargs: Any) -> Response:
-        """Return the answer to *messages*; see `LLMManager`."""
-        return await self._manager.generate_response(self.name, messages, **kwargs)
-
-    @overload
-    async def generate_structured_response(
-        self, messages: Any, response_format: type[Model], **kwargs: Any
-    ) -> Model: ...
-
-    @overload
-    async def generate_structured_response(
-        self, messages: Any, response_format: Any, **kwargs: Any
-    ) -> Any: ...
-
-    async def generate_structured_response(
-        self, messages: Any, response_format: Any, **kwargs: Any
-    ) -> Any:
-        """Return an answer that keeps to *response_format*; see `LLMManager`."""
-        return await self._manager.generate_structured_response(
-            self.name, messages, response_format, **kwargs
-        )
-
-    def __repr__(self) -> str:
-        return f"ManagedProvider({self.name!r})"
 
 
 def _check_names(parameters: Mapping[str, Any]) -> None:
