@@ -79,13 +79,13 @@ class Request:
                 cannot be written as JSON, or a parameter would have the answer come
                 in another way.
         """
-        if parameters:
-            _check_parameters(parameters)
         if isinstance(prompt, Request):
             request = prompt.check()
             if model is None and not parameters:
                 return request
-            merged = {**request.parameters, **_plain_parameters(parameters or {})}
+            plain = _plain_parameters(parameters or {})
+            _check_parameters(plain)
+            merged = {**request.parameters, **plain}
             return cls(request.messages, model or request.model, merged)
         messages: tuple[Message, ...]
         if type(prompt) is str:
@@ -94,8 +94,10 @@ class Request:
             messages = ({"role": "user", "content": str.__str__(prompt)},)
         else:
             messages = _plain_messages(prompt)
-        parameters = _plain_parameters(parameters) if parameters else {}
-        return cls(messages, model, parameters)
+        if parameters:
+            parameters = _plain_parameters(parameters)
+            _check_parameters(parameters)
+        return cls(messages, model, parameters or {})
 
     def check(self) -> "Request":
         """
@@ -115,9 +117,9 @@ class Request:
         if not isinstance(self.parameters, Mapping):
             kind = type(self.parameters).__name__
             raise BadRequestError(f"'parameters' are to be a mapping, not {kind}")
-        _check_parameters(self.parameters)
         messages = _plain_messages(self.messages)
         parameters = _plain_parameters(self.parameters) if self.parameters else {}
+        _check_parameters(parameters)
         if messages is self.messages and parameters is self.parameters:
             return self
         return Request(messages, self.model, parameters)

@@ -18,6 +18,7 @@ import anyio
 import pydantic_core
 import pytest
 from pydantic import TypeAdapter
+from tests.broker.conftest import opens_after
 
 from aitor.broker import tenants
 from aitor.broker.broker import Broker
@@ -36,14 +37,14 @@ pytestmark = pytest.mark.anyio
 
 async def seen() -> Statistics:
     """Return statistics with something in every part."""
-    bad = [ServerError("no")] * 5
+    bad = [ServerError("no")] * 3
     script: list[Any] = [Slow(0.5, "ok"), Slow(1.0, "ok"), *bad, Hang()]
     first = ScriptedProvider(
         script,
         workers=2,
         requests_per_minute=600,
         max_retries=0,
-        breaker={"failures": 5},
+        breaker=opens_after(3),
     )
     second = ScriptedProvider("ok", tokens_per_minute=1_000_000)
     broker = Broker({"first": first, "second": second}, cache=Cache())
@@ -63,7 +64,7 @@ async def test_they_are_json_all_the_way_down() -> None:
     assert told["providers"]["first"]["circuit"] == "open"
     assert told["providers"]["first"]["totals"]["attempts"] == {
         "answer": 2,
-        "server": 5,
+        "server": 3,
     }
     assert told["providers"]["first"]["levels"]["requests"]["limit"] == 600
     assert told["providers"]["first"]["totals"]["p99"] == pytest.approx(1.0, rel=0.05)
