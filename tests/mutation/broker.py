@@ -16,6 +16,8 @@ MODEL = "tests/broker/test_model.py"
 CACHE = "tests/llm/test_cache.py"
 GUARDS = "tests/broker/test_guards.py"
 CLOSING = "tests/broker/test_closing.py"
+REGRESSIONS = "tests/simulation/test_regressions.py"
+OVERLOAD = "tests/simulation/test_overload.py"
 REPLACED = "tests/broker/test_replaced.py"
 LIFECYCLE = "tests/broker/test_lifecycle.py"
 SOURCE = "tests/broker/test_map_source.py"
@@ -372,6 +374,47 @@ BROKER = (
         "if False:",
         "Nothing is sent that cannot be answered in time.",
         GUARDS,
+    ),
+    Mutation(
+        "almost-too-late-is-sent",
+        "broker/actor.py",
+        "if left >= times.most or left > now - envelope.arrived:",
+        "if True:",
+        "Where more come than go, most of what is sent is answered.",
+        OVERLOAD,
+    ),
+    # Who waits moves to whoever is free.
+    Mutation(
+        "busy-starts-at-once",
+        "broker/actor.py",
+        "each = self._times.all.mean or UNKNOWN_SECONDS",
+        "each = self._times.all.mean",
+        "Nobody waits while a provider that would take the call is idle.",
+        REGRESSIONS,
+    ),
+    Mutation(
+        "waiting-not-offered",
+        "broker/actor.py",
+        "if self._mailbox and len(self._peers) > 1:",
+        "if False:",
+        "Nobody waits while a provider that would take the call is idle.",
+        REGRESSIONS,
+    ),
+    Mutation(
+        "blocked-not-moved",
+        "broker/mailbox.py",
+        "chain(seated, self._door)",
+        "chain(seated)",
+        "Nobody waits while a provider that would take the call is idle.",
+        REGRESSIONS,
+    ),
+    Mutation(
+        "moved-though-to-wait",
+        "broker/actor.py",
+        "if wait and there.predict(",
+        "if False and there.predict(",
+        "Who may wait for the first provider stays there.",
+        REGRESSIONS,
     ),
     Mutation(
         "deadline-of-the-past-taken",

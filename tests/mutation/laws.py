@@ -17,7 +17,18 @@ CONCURRENCY = "tests/laws/test_adaptive_concurrency.py"
 ORDER = "tests/laws/test_order.py"
 ESTIMATE = "tests/laws/test_estimate.py"
 
+CONCURRENCY = "tests/laws/test_adaptive_concurrency.py"
+
 LAWS = (
+    # Adaptive concurrency.
+    Mutation(
+        "fewer-are-served",
+        "laws/adaptive_concurrency.py",
+        "this.rate(now) >= KEPT * trial.rate",
+        "True",
+        "A server that works at many calls at once is sent many.",
+        CONCURRENCY,
+    ),
     # The window.
     Mutation(
         "window-short",

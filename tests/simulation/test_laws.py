@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from aitor.outcomes import Outcome
 from aitor.testing.simulator import History, Phase, Plan, Script, check, run
 from aitor.testing.simulator.history import (
     Circuit,
@@ -115,45 +114,6 @@ def test_sends_stay_within_burst_and_rate_and_use_99_percent_of_it(seed: int) ->
     assert not check(history)
     for limit in history.limits:
         assert utilisation(history, limit) >= 0.99
-
-
-# More than goes.
-
-OVERLOADS: dict[str, tuple[dict[str, Any], dict[str, Any], float]] = {
-    "requests": ({"requests_per_minute": 600}, {"workers": 64}, 10.0),
-    "tokens": ({"input_tokens_per_minute": 6_000}, {"workers": 64}, 10.0),
-    "workers": ({}, {"workers": 5}, 10.0),
-}
-"""Limits and settings, and the calls a second that they let through."""
-
-
-@pytest.mark.parametrize("timeout", [3.0, 10.0])
-@pytest.mark.parametrize("bound", OVERLOADS)
-def test_where_more_come_than_go_most_of_what_is_sent_is_answered(
-    bound: str, timeout: float
-) -> None:
-    """
-    Nobody is sent when it is almost too late while others wait who have the time.
-
-    The kind: a full queue in which all have deadlines. Siblings: what makes it full is
-    a limit of requests or of tokens, or the number of workers.
-    """
-    limit, settings, rate = OVERLOADS[bound]
-    history = run(
-        Script(
-            4,
-            {"a": {"latency": 0.5, "limits": "a", "queue_size": 5_000, **settings}},
-            {"a": limit},
-            plans(Random(4), 2.0 * rate, 120.0, timeout=timeout),
-            calm=120.0,
-        )
-    )
-    assert not check(history)
-    answers = sum(
-        line.outcome is Outcome.ANSWER and 20.0 <= line.time < 120.0
-        for line in history.of(Finished)
-    )
-    assert answers >= 0.7 * rate * 100.0
 
 
 # A total outage.

@@ -195,7 +195,12 @@ class Actor:
         start = self._throttle.pace.ready_at(start)
         # A provider that has just come back, or is full, takes fewer calls at once.
         most = min(self._concurrency.limit, self.breaker.most_in_flight)
-        if len(self._running) >= most:
+        # Those that were let through before the circuit opened count no more.
+        closed = self._circuit is CircuitState.CLOSED
+        if self._mailbox and ahead == NO_COST and now > envelope.arrived:
+            # Who has come back has others ahead, and nobody knows how many.
+            start = max(start, now + UNKNOWN_SECONDS)
+        if self._room <= 0 or (closed and not self.breaker.has_room):
             turns = ahead.requests + 1
             each = self._times.all.mean or UNKNOWN_SECONDS
             start = max(start, now + turns * each / most)

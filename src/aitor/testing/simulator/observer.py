@@ -86,6 +86,9 @@ class Observer:
 
     def _look_for_idle(self, actor: Actor, label: str, now: float) -> None:
         """Tell if another one could start one of those who wait at *actor*."""
+        # Of those that were replaced nobody knows who waits there.
+        if actor._peers.get(actor.name) is not actor:
+            return
         for other, name in self._actors.items():
             replaced = actor._peers.get(other.name) is not other
             if other is actor or replaced or other._mailbox or not _is_free(other, now):

@@ -2,6 +2,7 @@
 Checkers of retries: how often one request is tried, how often all, and at whose cost.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -82,10 +83,11 @@ def tries_are_bounded(history: History) -> Iterator[Violation]:
     """
     Rules 33 and 34: nobody is asked too often, and nothing hopeless is repeated.
 
-    `max_retries` of the provider bounds a request's tries there, but for those that
-    wait as often as a server asks. Where it is None, three are allowed, and more to a
-    request that waits: as many as could fail in a row by chance, at the share of
-    others that failed meanwhile. A parameter that is left out is no retry.
+    `max_retries` of the provider bounds a request's tries there, but for one that has
+    no deadline and waits, as often as a server asks. Where it is None, three are
+    allowed, and more to a request that waits: as many as could fail in a row by chance,
+    at the share of others that failed meanwhile. A parameter that is left out is no
+    retry.
     """
     tries = Tries(history)
     for line in history.among(Submitted, Sent, Ended, Judged):
@@ -134,11 +136,18 @@ class Tries:
         waits = request is not None and request.persistent
         if to_be_retried(ended):
             self._first.setdefault(key, self._counts[line.provider])
-            self._failed[key] += not (limited and waits)
+            self._failed[key] += not (limited and self._is_endless(key[1], request))
             if self._given_up(key, waits=waits):
                 self.exhausted.add(key)
         elif POLICIES[ended.outcome].step is not Step.AGAIN:
             self.hopeless.add(key)
+
+    def _is_endless(self, provider: str, request: Submitted | None) -> bool:
+        """Whether the server may ask to wait as often as it likes."""
+        if request is None or not request.persistent:
+            return False
+        bounded = self._settings[provider].max_retries is not None
+        return not bounded or request.deadline == math.inf
 
     def _given_up(self, key: tuple[int, str], *, waits: bool) -> bool:
         count, provider = self._failed[key], key[1]
