@@ -10,6 +10,7 @@ from tests.llm.pasted import pasted
 
 from aitor.errors import MalformedAnswerError, ServerError
 from aitor.llm import CachedLLMProvider, LLMManager, LLMProvider, Response
+from aitor.llm.answers import settled
 from aitor.messages import Answer, Usage
 from aitor.testing import FakeProvider
 
@@ -279,3 +280,32 @@ async def test_s89_what_failed_in_the_pasted_example_stays_failed() -> None:
         await cached.generate_response(ASKED)
     with pytest.raises(RuntimeError, match="had failed"):
         await cached.generate_response(ASKED)
+
+
+def test_an_answer_that_another_loop_awaits_is_an_error_and_no_wait() -> None:
+    """
+    The kind: misuse that can be seen and is not.
+
+    Siblings: the other loop's own answer, once it is there, is anybody's.
+    """
+    begun, asked = threading.Event(), threading.Event()
+
+    async def answer() -> str:
+        begun.set()
+        await anyio.to_thread.run_sync(asked.wait, 10)
+        return "kept"
+
+    pending = answer()
+    found: list[str] = []
+
+    async def first() -> None:
+        found.append(await settled(pending))
+
+    thread = threading.Thread(target=lambda: anyio.run(first))
+    thread.start()
+    assert begun.wait(10)
+    with pytest.raises(RuntimeError, match="in another event loop"):
+        anyio.run(settled, pending)
+    asked.set()
+    thread.join()
+    assert [*found, anyio.run(settled, pending)] == ["kept", "kept"]

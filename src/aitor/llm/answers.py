@@ -11,6 +11,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import anyio
+from anyio.lowlevel import current_token
 
 __all__ = ("settled",)
 
@@ -19,6 +20,7 @@ class _Outcome:
     """What came of an awaitable, for everybody who asks."""
 
     def __init__(self) -> None:
+        self.run = current_token()
         self.done = anyio.Event()
         self.answer: Any = None
         self.failed = True
@@ -32,8 +34,9 @@ async def settled(pending: Awaitable[Any]) -> Any:
     Return what *pending* brings, however often it is asked.
 
     Raises:
-        RuntimeError: If whoever awaited it first got an error or was cancelled; only
-            they can know which.
+        RuntimeError: If whoever awaited it first got an error or was cancelled, and
+            only they can know which; or if they still await it in another event loop,
+            which could wake nobody here.
     """
     outcome = _outcomes.get(pending)
     if outcome is None:
@@ -43,6 +46,8 @@ async def settled(pending: Awaitable[Any]) -> Any:
             outcome.failed = False
         finally:
             outcome.done.set()
+    if outcome.run != current_token() and not outcome.done.is_set():
+        raise RuntimeError("an answer that was kept is awaited in another event loop")
     await outcome.done.wait()
     if outcome.failed:
         raise RuntimeError("an answer that was kept had failed")

@@ -19,12 +19,12 @@ from aitor.broker.prices import Prices
 from aitor.errors import BadRequestError, ConfigurationError, LLMError
 from aitor.llm.making import AnyClass, check_class, concealed_config, make
 from aitor.llm.managed import ManagedProvider
+from aitor.llm.negotiation import Negotiation
 from aitor.llm.reading import Model
 from aitor.llm.response import Response
 from aitor.llm.structured import Format, ask_for
 from aitor.llm.usage import Tally
 from aitor.messages import Prompt, Reply
-from aitor.providers.http import HTTPProvider
 
 if TYPE_CHECKING:
     from aitor.providers.base import Provider
@@ -286,9 +286,10 @@ class LLMManager:
         Return an answer to *messages* that keeps to *response_format*.
 
         Where everybody who may be asked has formats of its own (OpenAI, Anthropic and
-        compatible servers), theirs is used for an object, which is what all of them
-        take. Otherwise the format is told in words. Either way the answer is checked,
-        and a wrong one is sent back once.
+        compatible servers), theirs is used for an object, in as much of JSON Schema as
+        they take; who refuses it is asked for any JSON, then in words, and from then
+        on at once. In every case the answer is checked against the whole format, and
+        a wrong one is sent back once; one that was cut off or declined is an error.
 
         Args:
             provider_name: As for `generate_response`; may be left out.
@@ -301,7 +302,8 @@ class LLMManager:
             The data; an instance of the model if *response_format* is one.
 
         Raises:
-            StructuredOutputError: The second answer was wrong too; `text` has it.
+            StructuredOutputError: The second answer was wrong too, or one was cut off
+                or declined; `text` has it.
             LLMError: Of the class that says why there is no answer.
         """
         _check_names(parameters)
@@ -310,25 +312,27 @@ class LLMManager:
         messages = self._messages(messages)
         asked = provider_name or self.default_provider
         form = Format.of(response_format)
-        native = form.is_object and all(
-            isinstance(provider, HTTPProvider)
-            for provider in self.broker.sequence(asked).values()
-        )
-        if native:
-            parameters = {**parameters, "response_format": form.native}
+        providers = self.broker.sequence(asked)
+        told = Negotiation(form, providers, parameters.get("model"))
         left = parameters.pop("timeout", None)
+        deadline = None if left is None else anyio.current_time() + left
 
         async def ask(conversation: list[Any]) -> Response:
-            nonlocal left
-            begin = anyio.current_time()
-            reply = await self.submit(
-                conversation, provider=asked, timeout=left, **parameters
-            )
-            if left is not None:
-                left -= anyio.current_time() - begin
-            return Response(reply)
+            while True:
+                spoken, more = told.prepared(conversation)
+                left = None if deadline is None else deadline - anyio.current_time()
+                try:
+                    reply = await self.submit(
+                        spoken, provider=asked, timeout=left, **parameters, **more
+                    )
+                except LLMError as error:
+                    if not told.moves_on(error):
+                        raise
+                else:
+                    told.worked(reply)
+                    return Response(reply)
 
-        return await ask_for(ask, messages, response_format, native=native)
+        return await ask_for(ask, messages, form)
 
     def _messages(self, given: Any) -> Any:
         if given is None or (isinstance(given, str) and given in self._providers):

@@ -17,7 +17,7 @@ from anyio.lowlevel import RunVar
 
 from aitor.llm.answers import settled
 from aitor.llm.response import text_in
-from aitor.llm.structured import ask_for
+from aitor.llm.structured import Format, ask_for
 
 if TYPE_CHECKING:
     import httpx
@@ -82,11 +82,15 @@ class LLMProvider(abc.ABC):
             StructuredOutputError: The second answer was wrong as well.
             LLMError: As for `generate_response`.
         """
+        form = Format.of(response_format)
 
-        async def ask(conversation: list[Any]) -> str:
-            return text_in(await self.generate_response(conversation, **kwargs), self)
+        async def ask(conversation: list[Any]) -> Any:
+            told = form.explained(conversation)
+            said: Any = await self.generate_response(told, **kwargs)
+            text_in(said, self)
+            return said
 
-        return await ask_for(ask, messages, response_format)
+        return await ask_for(ask, messages, form)
 
     # Connections.
 

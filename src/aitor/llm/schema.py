@@ -7,11 +7,16 @@ value makes no sense: they are found out when an answer is there, and paid for. 
 wrong is told in words of the schema alone, never in those of the value.
 """
 
+import json
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
+from datetime import date, datetime, time
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
+from uuid import UUID
 
-__all__ = ("closed", "is_closed", "kinds_of", "problems", "schema_of")
+__all__ = ("DEEPEST", "closed", "kinds_of", "problems", "schema_of")
 
 Schema = Mapping[str, Any] | bool
 
@@ -86,20 +91,6 @@ def closed(schema: Any) -> Any:
     return made
 
 
-def is_closed(schema: Any) -> bool:
-    """Whether every object in *schema* is closed and all its properties required."""
-    if isinstance(schema, list):
-        return all(map(is_closed, schema))
-    if not isinstance(schema, Mapping):
-        return True
-    if "object" in kinds_of(schema) and (
-        schema.get("additionalProperties") is not False
-        or set(_required(schema)) != set(_given(schema, "properties", {}))
-    ):
-        return False
-    return all(map(is_closed, schema.values()))
-
-
 def kinds_of(schema: Mapping[str, Any]) -> list[str]:
     """Return the types that *schema* names; none where one of them is not known."""
     kinds = schema.get("type")
@@ -145,12 +136,11 @@ def _check(
     if "const" in schema and value != schema["const"]:
         yield f"{place} is not the value of 'const'"
     yield from _bounds(value, schema, place)
+    yield from _conditions(value, schema, root, place, depth - 1)
     if isinstance(value, dict):
         yield from _object(value, schema, root, place, depth - 1)
-    elif isinstance(value, list) and "items" in schema and "prefixItems" not in schema:
-        for number, item in enumerate(value):
-            where = f"{place}[{number}]"
-            yield from _check(item, schema["items"], root, where, depth - 1)
+    elif isinstance(value, list):
+        yield from _array(value, schema, root, place, depth - 1)
 
 
 def _alternatives(
@@ -167,6 +157,42 @@ def _alternatives(
             yield f"{place} is none of what '{word}' allows"
 
 
+def _conditions(
+    value: Any, schema: Mapping[str, Any], root: Schema, place: str, depth: int
+) -> Iterator[str]:
+    def keeps(part: str) -> bool:
+        return next(_check(value, schema[part], root, place, depth), None) is None
+
+    if isinstance(schema.get("not"), Mapping) and keeps("not"):
+        yield f"{place} is what 'not' forbids"
+    if isinstance(schema.get("if"), Mapping):
+        then = "then" if keeps("if") else "else"
+        if then in schema and not keeps(then):
+            yield f"{place} breaks '{then}'"
+
+
+def _array(
+    value: list[Any],
+    schema: Mapping[str, Any],
+    root: Schema,
+    place: str,
+    depth: int,
+) -> Iterator[str]:
+    first = _given(schema, "prefixItems", [])
+    for number, item in enumerate(value):
+        part = first[number] if number < len(first) else schema.get("items", True)
+        yield from _check(item, part, root, f"{place}[{number}]", depth)
+    if schema.get("uniqueItems") is True and len(set(map(_canonical, value))) < len(
+        value
+    ):
+        yield f"{place} has an item twice ('uniqueItems')"
+    if "contains" in schema and not any(
+        next(_check(item, schema["contains"], root, place, depth), None) is None
+        for item in value
+    ):
+        yield f"{place} has nothing that 'contains' asks for"
+
+
 def _object(
     value: dict[str, Any],
     schema: Mapping[str, Any],
@@ -178,6 +204,16 @@ def _object(
     for name in _required(schema):
         if name not in value:
             yield f"{place} has no '{name}'"
+    for name, needed in _given(schema, "dependentRequired", {}).items():
+        if (
+            name in value
+            and isinstance(needed, list)
+            and not all(each in value for each in needed)
+        ):
+            yield f"{place} breaks 'dependentRequired'"
+    names = schema.get("propertyNames", True)
+    if any(True for name in value for _ in _check(name, names, root, place, depth)):
+        yield f"{place} has a name that breaks 'propertyNames'"
     others = schema.get("additionalProperties", True)
     if "patternProperties" in schema:
         # Which of the others are meant, only these say, and they are not known here.
@@ -202,7 +238,20 @@ BOUNDS: tuple[tuple[str, type | tuple[type, ...], Callable[[Any, Any], bool]], .
     ("maxLength", str, lambda value, bound: len(value) <= bound),
     ("minItems", list, lambda value, bound: len(value) >= bound),
     ("maxItems", list, lambda value, bound: len(value) <= bound),
+    ("minProperties", dict, lambda value, bound: len(value) >= bound),
+    ("maxProperties", dict, lambda value, bound: len(value) <= bound),
+    ("multipleOf", (int, float), lambda value, bound: _is_multiple(value, bound)),
 )
+
+FORMATS: dict[str, Callable[[str], object]] = {
+    "date": date.fromisoformat,
+    "date-time": lambda text: datetime.fromisoformat(text.replace("z", "Z")),
+    "ipv4": IPv4Address,
+    "ipv6": IPv6Address,
+    "time": lambda text: time.fromisoformat(text.replace("z", "Z")),
+    "uuid": UUID,
+}
+"""What reads a text of a format, or raises a ValueError; others are not checked."""
 
 
 def _bounds(value: Any, schema: Mapping[str, Any], place: str) -> Iterator[str]:
@@ -215,6 +264,31 @@ def _bounds(value: Any, schema: Mapping[str, Any], place: str) -> Iterator[str]:
     pattern = _given(schema, "pattern", "")
     if isinstance(value, str) and not _matches(value, pattern):
         yield f"{place} breaks 'pattern' of {pattern!r}"
+    form = _given(schema, "format", "")
+    if isinstance(value, str) and not _is_format(value, form):
+        yield f"{place} is no '{form}'"
+
+
+def _is_format(text: str, name: str) -> bool:
+    try:
+        FORMATS.get(name, str)(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_multiple(value: float, step: float) -> bool:
+    try:
+        parts = value / step
+    except (ZeroDivisionError, OverflowError):
+        return True
+    return not math.isfinite(parts) or math.isclose(
+        parts, round(parts), rel_tol=1e-9, abs_tol=1e-9
+    )
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
 
 
 def _matches(text: str, pattern: str) -> bool:

@@ -4,12 +4,13 @@ Answers that are data: asked for, found in the text, and checked.
 A format may be a JSON schema, an example, or a model of pydantic. Whatever enforces it
 elsewhere, the answer is checked here; a wrong one goes back to the model once, with
 what is wrong about it. There is no second repair and no silent fallback: a program
-that asked for data must not get a text that looks like it.
+that asked for data must not get a text that looks like it. An answer that was cut off
+or declined is no data whatever it holds, and asking again would pay for the same.
 """
 
 import json
 import re
-from collections.abc import Awaitable, Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -18,20 +19,27 @@ from pydantic import BaseModel, ValidationError
 from pydantic.errors import PydanticUserError
 
 from aitor.errors import BadRequestError, ConfigurationError, LLMError
+from aitor.llm.dialects import Dialect, InexpressibleError, translated
+from aitor.llm.finding import Found, UnclosedError, values_in
 from aitor.llm.reading import instance_of
-from aitor.llm.response import Response
-from aitor.llm.schema import closed, is_closed, kinds_of, problems, schema_of
-from aitor.messages import Request
+from aitor.llm.response import Response, text_in
+from aitor.llm.schema import closed, kinds_of, problems, schema_of
+from aitor.messages import Answer, Request
 from aitor.outcomes import Outcome
 
 __all__ = ("Format", "MismatchError", "StructuredOutputError", "ask_for")
 
-Ask = Callable[[list[Any]], Awaitable[str]]
+Ask = Callable[[list[Any]], Awaitable[Any]]
+"""Has messages answered: with a text, a `Response`, or an `Answer`."""
 
 SCHEMA_WORDS = frozenset({"$schema", "$ref", "properties", "anyOf", "oneOf", "allOf"})
-FENCED = re.compile(r"```[a-z]*[^\S\n]*\n(.*?)```", re.DOTALL | re.IGNORECASE)
-MOST_PLACES = 50
-"""How many braces of a text are tried as the beginning of the answer."""
+ENDINGS = {
+    "length": "the answer was cut off at its limit: see 'max_tokens'",
+    "content_filter": "the answer was declined or cut off by a content filter",
+    "refusal": "the model declined to answer",
+}
+"""What each `finish_reason` means after which a text is no answer."""
+
 MOST_PROBLEMS = 5
 LONGEST_NAME = 64
 
@@ -112,16 +120,25 @@ class Format:
         """Whether it is an object, as vendors want it at the root."""
         return kinds_of(self.schema) == ["object"]
 
-    @property
-    def native(self) -> dict[str, Any]:
-        """The format as OpenAI's parameter `response_format`."""
+    def parameter(self, dialect: Dialect) -> dict[str, Any] | None:
+        """
+        Return the format as OpenAI's parameter `response_format`, in *dialect*.
+
+        None where it cannot be said there.
+        """
+        if not self.is_object or self.schema == {"type": "object"}:
+            return None
+        strict = True
+        try:
+            schema = translated(self.schema, dialect)
+        except InexpressibleError:
+            if not dialect.lax:
+                return None
+            schema, strict = dict(self.schema), False
         name = self.model.__name__ if self.model else "answer"
-        inner = {
-            # OpenAI takes no others: a generic model's has brackets.
-            "name": re.sub(r"[^A-Za-z0-9_-]", "_", name)[:LONGEST_NAME],
-            "schema": dict(self.schema),
-            "strict": is_closed(self.schema),
-        }
+        # OpenAI takes no others: a generic model's has brackets.
+        name = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:LONGEST_NAME]
+        inner = {"name": name, "schema": schema, "strict": strict}
         return {"type": "json_schema", "json_schema": inner}
 
     def explained(self, messages: Sequence[Any]) -> list[Any]:
@@ -143,13 +160,27 @@ class Format:
         Raises:
             MismatchError: If there is none that keeps to the format.
         """
-        first = "the answer is no JSON"
-        for number, value in enumerate(_values(text)):
+        try:
+            found = values_in(text)
+        except UnclosedError:
+            raise MismatchError("the answer ends in the middle") from None
+        fitting: list[tuple[Found, Any]] = []
+        problem = "the answer is no JSON"
+        for each in found:
             try:
-                return self._checked(value)
+                fitting.append((each, self._checked(each.value)))
             except MismatchError as error:
-                first = str(error) if not number else first
-        raise MismatchError(first)
+                problem = str(error)
+        if not fitting:
+            raise MismatchError(problem)
+        last, value = fitting[-1]
+        if last.fenced:
+            return value
+        if not last.placed:
+            raise MismatchError("the answer is a text with JSON in its words")
+        if any(each.value != last.value for each, _ in fitting):
+            raise MismatchError("there is more than one answer")
+        return value
 
     def _checked(self, value: Any) -> Any:
         if self.model is None:
@@ -169,38 +200,38 @@ class Format:
         return value
 
 
-async def ask_for(
-    ask: Ask, messages: Sequence[Any], response_format: Any, *, native: bool = False
-) -> Any:
+async def ask_for(ask: Ask, messages: Any, form: Format) -> Any:
     """
-    Return an answer to *messages* that keeps to *response_format*.
+    Return an answer to *messages* that keeps to *form*.
 
     Args:
-        ask: Has messages answered.
+        ask: Has messages answered, and tells the format.
         messages: The conversation, or a text; it is left as it is.
-        response_format: See `Format.of`.
-        native: True when whoever answers has been given the format already.
+        form: What the answer has to look like.
 
     Raises:
         BadRequestError: *messages* are none.
-        StructuredOutputError: Two answers did not.
+        StructuredOutputError: Two answers did not, or one was cut off or declined.
         LLMError: What *ask* raises.
     """
-    form = Format.of(response_format)
     if isinstance(messages, Request):
         # Its model and parameters would be lost.
         raise BadRequestError("'messages' are a text or messages here, not a Request")
-    messages = Request.of(messages).messages
-    asked = list(messages) if native else form.explained(messages)
-    replies = []
+    asked = list(Request.of(messages).messages)
+    replies, repaired = [], ""
     for _ in range(2):
-        text = await ask(asked)
-        if isinstance(text, Response):
-            replies.append(text.reply)
+        said = await ask(asked)
+        text = text_in(said, ask)
+        if isinstance(said, Response):
+            replies.append(said.reply)
+        # What was cut may still read well, and mean something else.
+        if problem := ENDINGS.get(_ending(said), ""):
+            break
         try:
             return form.read(text)
         except MismatchError as error:
             problem = str(error)
+        repaired = ", and none after a repair"
         asked = [
             *asked,
             # No vendor takes an empty message back.
@@ -212,7 +243,7 @@ async def ask_for(
             },
         ]
     raise StructuredOutputError(
-        f"no answer in the format asked for, and none after a repair: {problem}",
+        f"no answer in the format asked for{repaired}: {problem}",
         text=str(text),
         provider=replies[-1].provider if replies else None,
         request_id=replies[-1].request_id if replies else None,
@@ -220,19 +251,10 @@ async def ask_for(
     )
 
 
-def _values(text: str) -> Iterator[Any]:
-    """Yield what may be the data in *text*, the likeliest first."""
-    for part in (text, *FENCED.findall(text)):
-        try:
-            yield json.loads(part)
-        except (ValueError, RecursionError):
-            continue
-    decoder = json.JSONDecoder()
-    for place in islice(re.finditer(r"[{\[]", text), MOST_PLACES):
-        try:
-            yield decoder.raw_decode(text, place.start())[0]
-        except (ValueError, RecursionError):
-            continue
+def _ending(said: Any) -> str:
+    if isinstance(said, Response):
+        return said.reply.finish_reason
+    return said.finish_reason if isinstance(said, Answer) else ""
 
 
 def _schema(model: type[BaseModel]) -> dict[str, Any]:
