@@ -1,5 +1,6 @@
 """What a user of an agent sees, in virtual time: everything but the vendors' wire."""
 
+import json
 import pickle
 from typing import Any
 
@@ -7,7 +8,7 @@ import anyio
 import pytest
 
 from aitor import Broker, ReactAgent, Tool, create_react_agent
-from aitor.agents import Step, StepsExceededError
+from aitor.agents import Step, StepsExceededError, UnfinishedAnswerError
 from aitor.errors import (
     AuthenticationError,
     BadRequestError,
@@ -17,6 +18,7 @@ from aitor.errors import (
 )
 from aitor.llm import LLMManager, LLMProvider
 from aitor.messages import Answer, Usage
+from aitor.outcomes import Outcome
 from aitor.providers import MockProvider
 from aitor.testing.scripted import ScriptedProvider, Slow
 
@@ -223,6 +225,104 @@ async def test_a_call_in_an_answer_that_was_cut_is_not_run(cut: Answer) -> None:
     assert await agent.solve("x") == "ok"
     assert tools.asked == []
     assert last_said(provider).startswith("error: your answer was cut off")
+
+
+@pytest.mark.parametrize(
+    ("finish", "text", "reason"),
+    [
+        ("length", "It is half of", "length"),
+        ("length", "", "length"),
+        ("length", "<think>\nstill at it", "length"),
+        ("content_filter", "It is", "content_filter"),
+        ("content_filter", "THINK: how to", "content_filter"),
+        ("refusal", "I cannot help.", "refusal"),
+        ("stop", "", "empty"),
+        ("stop", " \n", "empty"),
+        ("stop", "ANSWER:", "empty"),
+        ("tool_calls", "", "empty"),
+    ],
+)
+async def test_an_answer_that_is_not_whole_is_told_as_such(
+    finish: str, text: str, reason: str
+) -> None:
+    """
+    The kind: half an answer as a whole one.
+
+    Siblings: a thought that took up the limit, a refusal, an answer without a word.
+    """
+    cut = Answer(text, "m", finish, Usage(1, 1))
+    agent, provider = agent_with(cut, "whole", "whole", tools=[Calculator().calculator])
+    with pytest.raises(UnfinishedAnswerError, match="no whole answer") as caught:
+        await agent.solve("x")
+    error = caught.value
+    assert error.reason == reason
+    assert error.trace == agent.trace
+    assert error.text == (error.trace[-1].answer or "")
+    assert error.outcome is Outcome.MALFORMED
+    assert "half" not in f"{error!s}{error!r}"
+    assert (error.provider, len(error.attempts)) == ("scripted", 1)
+    assert pickle.loads(pickle.dumps(error)).text == error.text
+    assert agent.memory == ()
+    assert await agent.solve("x") == "whole"
+    assert len(provider.sent) == 2
+
+
+async def test_a_thought_that_was_cut_goes_on() -> None:
+    cut = Answer("THINK: first I", "m", "length", Usage(1, 1))
+    agent, _ = agent_with(cut, "ANSWER: ok")
+    assert await agent.solve("x") == "ok"
+
+
+@pytest.mark.parametrize("finish", ["content_filter", "refusal"])
+async def test_a_call_in_an_answer_that_was_declined_is_not_run(finish: str) -> None:
+    tools = Calculator()
+    declined = calling(("a", "calculator", '{"expression": "2+2"}'), end=finish)
+    agent, _ = agent_with(declined, "ok", tools=[tools.calculator])
+    with pytest.raises(UnfinishedAnswerError):
+        await agent.solve("x")
+    assert tools.asked == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"expression": "2+2"},
+        '{"expression": "2+2"}',
+        json.dumps('{"expression": "2+2"}'),
+    ],
+)
+async def test_arguments_count_as_a_text_and_as_what_they_are(arguments: Any) -> None:
+    """The kind: servers that agree on less than they think; here llama.cpp and TGI."""
+    tools = Calculator()
+    agent, _ = agent_with(
+        calling(("a", "calculator", arguments)), "ok", tools=[tools.calculator]
+    )
+    assert await agent.solve("x") == "ok"
+    assert tools.asked == ["2+2"]
+    # What is sent back is what was meant, as every server takes it.
+    (call,) = agent.memory[1]["tool_calls"]
+    assert call["function"]["arguments"] == '{"expression": "2+2"}'
+
+
+async def test_what_a_model_thinks_is_in_the_trace_and_not_sent_back() -> None:
+    agent, provider = agent_with(
+        "<think>secret</think>\nACT: calculator('2+2')",
+        "<think>more</think>\nANSWER: 4",
+        tools=[Calculator().calculator],
+    )
+    assert await agent.solve("x") == "4"
+    assert [step.thought for step in agent.trace] == ["secret", "more"]
+    assert "secret" not in str(provider.sent[1].request.messages)
+    assert agent.memory[-1]["content"] == "4"
+
+
+async def test_a_tool_that_ends_the_program_ends_nothing() -> None:
+    def leave() -> None:
+        raise SystemExit(1)
+
+    agent, _ = agent_with("ACT: leave()", "ANSWER: stayed", tools=[leave])
+    assert await agent.solve("x") == "stayed"
+    assert agent.trace[0].calls[0].observation == "error: SystemExit: 1"
 
 
 async def test_too_many_steps_are_an_error_with_the_trace() -> None:

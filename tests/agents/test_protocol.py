@@ -145,6 +145,99 @@ def test_reading_gives_no_warning_of_the_compilers() -> None:
     assert read_text("ACT: search(query=1('x'))", TOOLS).calls[0].problem
 
 
+DRESSED = [
+    *("**ACT:** {}", "**ACT**: {}", "**ACT: {}**", "__Act:__ {}", "*act*: {}"),
+    *("- ACT: {}", "* ACT: {}", "1. ACT: {}", "2) **Act:** {}", "### ACT: {}"),
+    *("Act: {}", "act: {}", "ACT\uff1a {}", "ACT : {}", "Action: {}", "  ACT:{}"),
+    *("`ACT: {}`", "ACT: `{}`", "ACT:\n```python\n{}\n```", "```\nACT: {}\n```"),
+    *("Thought: so\nAction: {}\nObservation: 7\nFinal Answer: 7",),
+]
+
+
+@pytest.mark.parametrize("dressed", DRESSED)
+def test_a_call_is_seen_however_it_is_dressed(dressed: str) -> None:
+    """
+    The kind: a mark that is not written as told makes the whole text the answer.
+
+    Siblings: emphasis around all of it, code, numbers, ReAct's own words.
+    """
+    said = read_text(dressed.format("search(query='a')"), TOOLS)
+    assert said.answer is None
+    assert [(call.name, call.arguments) for call in said.calls] == [
+        ("search", {"query": "a"})
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("ANSWER: 4", "**ANSWER:** 4", "**ANSWER: 4**", "- Answer: 4", "answer : 4"),
+        *(
+            "Final Answer: 4",
+            "ANSWER\uff1a4",
+            "# Answer:\n\n4",
+            "Thought: x\nAnswer: 4",
+        ),
+    ],
+)
+def test_an_answer_is_seen_however_it_is_dressed(text: str) -> None:
+    assert read_text(text, TOOLS).answer == "4"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Three steps:\n- Think: it over\n- Act: go outside",
+        "Observation: it rains.\nThought: stay in.",
+        "Action: none is needed",
+        "I react: search(query='a')",
+        "> ACT: search(query='a')",
+    ],
+)
+def test_words_that_only_look_like_the_protocol_are_an_answer(text: str) -> None:
+    assert read_text(text, TOOLS).answer == text
+
+
+@pytest.mark.parametrize(
+    "text", ["**ACT:** search query='a'", "Action: search\nAction Input: {}"]
+)
+def test_a_dressed_call_that_cannot_be_read_is_told_to_be_none(text: str) -> None:
+    said = read_text(text, TOOLS)
+    assert (said.answer, said.calls) == (None, ())
+    assert said.correction == observed([UNREADABLE])
+
+
+@pytest.mark.parametrize(
+    ("text", "made", "answer"),
+    [
+        ("<think>Or\nACT: search('x')\n?</think>\nACT: search('a')", ["a"], None),
+        ("<think>\nANSWER: 4\n</think>\nANSWER: 5", [], "5"),
+        ("<think>\nANSWER: 4\n</think>\n5", [], "5"),
+        ("Hm\nACT: search('x')\n</think>\nACT: search('a')", ["a"], None),
+        ("[THINK]\nACT: search('x')\n[/THINK]ANSWER: 5", [], "5"),
+        ("<think>\nACT: search('x')\n<think>\n</think>\nNo\n</think>\n5", [], "5"),
+        ("Well <think>\nACT: search('x')\n</think>", [], "Well"),
+        ("<think>\nACT: search('x')", [], None),
+        ("<think>\nANSWER: 4</think>", [], None),
+        ("**THINK:** <think>\nACT: search('x')\n</think> it\nANSWER: 5", [], "5"),
+    ],
+)
+def test_what_is_only_thought_is_neither_run_nor_the_answer(
+    text: str, made: list[str], answer: str | None
+) -> None:
+    """
+    The kind: a draft that is carried out.
+
+    Siblings: marks of other models, a thought without a beginning or an end, in
+    another, within a line.
+    """
+    said = read_text(text, TOOLS)
+    assert [call.arguments["query"] for call in said.calls] == made
+    assert said.answer == answer
+    if answer is None and not made:
+        assert said.correction == GO_ON
+
+
 MARKS = st.sampled_from(["THINK:", "ACT:", "ANSWER:", "OBSERVATION:", "\n", " ", "x"])
 CODE = st.sampled_from(
     [

@@ -1,13 +1,15 @@
 """Agents over real HTTP, on both wires: the vendors' own tool calls."""
 
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
+from tests.providers.fake import FakeWire, Sent, completion
 
 from aitor import Broker, ReactAgent, create_react_agent
-from aitor.errors import ServerError
+from aitor.errors import BadRequestError, ConfigurationError, ServerError
 from aitor.providers import (
     AnthropicProvider,
     CompatibleProvider,
@@ -16,6 +18,7 @@ from aitor.providers import (
     Provider,
 )
 from aitor.testing import FakeProvider
+from aitor.wire import Response
 
 pytestmark = pytest.mark.anyio
 
@@ -190,3 +193,182 @@ async def test_a_model_with_tool_calls_takes_over_from_a_text_provider() -> None
     assert [step.provider for step in agent.trace] == ["mock", "main", "main"]
     # Asked with its own tool calls by now, it only quotes.
     assert answer == "ACT: add(5, 6)\n11"
+
+
+# Protocols.
+
+
+class Toolless(FakeWire):
+    """A server whose models take no tools, and write their calls."""
+
+    def __init__(self, sentence: str, status: int = 400) -> None:
+        super().__init__()
+        self._refusal = {"error": {"message": sentence, "type": "x"}}
+        self._status = status
+
+    @asynccontextmanager
+    async def post(
+        self, path: str, body: bytes, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[Response]:
+        asked = json.loads(body)
+        self.scripts.clear()
+        self.sent.append(Sent(path, body, headers or {}))
+        if "tools" in asked:
+            self.answer(self._refusal, status=self._status)
+        elif "OBSERVATION" in json.dumps(asked["messages"][-1]):
+            self.answer(completion("ANSWER: three"))
+        else:
+            self.answer(completion("ACT: add(a=1, b=2)"))
+        self.sent.pop()
+        async with super().post(path, body, headers) as answer:
+            yield answer
+
+    @property
+    def ways(self) -> list[str]:
+        return ["tools" if "tools" in sent.body else "text" for sent in self.sent]
+
+
+def toolless_at(
+    wire: FakeWire, monkeypatch: pytest.MonkeyPatch, **names: str
+) -> Broker:
+    monkeypatch.setattr("aitor.providers.http.open_wire", wire.open)
+    return Broker(
+        {
+            name: CompatibleProvider(
+                base_url="http://x.example/v1", model=model, max_retries=0
+            )
+            for name, model in names.items()
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("sentence", "status"),
+    [
+        ("registry.ollama.ai/library/gemma:2b does not support tools", 400),
+        ('"auto" tool choice requires --enable-auto-tool-choice to be set', 400),
+        ("No endpoints found that support tool use.", 404),
+        ("This model does not support function calling", 422),
+        ("tools is not supported in this model", 400),
+        ("Invalid schema for function 'add': 'a' is not permitted", 400),
+        ("tools param requires --jinja flag", 500),
+    ],
+)
+async def test_a_model_that_takes_no_tools_is_asked_in_text_from_then_on(
+    sentence: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kind: a way that is closed, tried anew by every agent and every step."""
+    wire, sums = Toolless(sentence, status), Sums()
+    async with toolless_at(wire, monkeypatch, main="small") as broker:
+        for _ in range(2):
+            agent = ReactAgent("A", broker=broker, tools=[sums.add])
+            assert await agent.solve("go") == "three"
+            assert len(agent.trace) == 2
+        assert wire.ways == ["tools", *["text"] * 4]
+        other = ReactAgent("B", broker=broker, tools=[sums.add], model="other")
+        await other.solve("go")
+        assert wire.ways[5:] == ["tools", "text", "text"]
+    assert sums.done == [(1, 2)] * 3
+
+
+@pytest.mark.parametrize("down", [None, "able"])
+async def test_who_takes_no_tools_is_known_wherever_it_stands(
+    down: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The kind: one request for all who may answer.
+
+    Siblings: another one answers; the only one left takes no tools.
+    """
+
+    class Both(Toolless):
+        def answer(self, body: Any = b"", **more: Any) -> None:
+            if self.sent[-1].body["model"] == down:
+                super().answer({"error": {"message": "no", "type": "x"}}, status=500)
+            elif "tools" in self.sent[-1].body and self.asked("able"):
+                super().answer(completion("It is three"))
+            else:
+                super().answer(body, **more)
+
+        def asked(self, model: str) -> bool:
+            return bool(self.sent[-1].body["model"] == model)
+
+    wire, sums = Both("it does not support tools"), Sums()
+    names = {"one": "small", "two": "able"}
+    if down:
+        names = {"two": "able", "one": "small"}
+    async with toolless_at(wire, monkeypatch, **names) as broker:
+        for _ in range(2):
+            agent = ReactAgent("A", broker=broker, tools=[sums.add])
+            assert "three" in await agent.solve("go")
+    refused = [
+        sent
+        for sent in wire.sent
+        if "tools" in sent.body and sent.body["model"] == "small"
+    ]
+    assert len(refused) == 1
+
+
+async def test_another_fault_of_a_request_with_tools_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sentence = "messages with role 'tool' must be a response to 'tool_calls'"
+    wire = Toolless(sentence)
+    async with toolless_at(wire, monkeypatch, main="small") as broker:
+        agent = ReactAgent("A", broker=broker, tools=[Sums().add])
+        with pytest.raises(BadRequestError):
+            await agent.solve("go")
+    assert wire.ways == ["tools"]
+
+
+@pytest.mark.parametrize("kind", ["openai", "anthropic", "compatible"])
+@pytest.mark.parametrize("protocol", ["text", {"main": "text"}])
+async def test_a_protocol_can_be_chosen_for_any_provider(
+    kind: str, protocol: Any
+) -> None:
+    sums = Sums()
+
+    def answer(ask: Any) -> str:
+        return "ANSWER: 3" if "OBSERVATION" in ask.last else "ACT: add(1, 2)"
+
+    async with brokered(main=(kind, FakeProvider(answer=answer))) as broker:
+        agent = ReactAgent("A", broker=broker, tools=[sums.add], protocol=protocol)
+        assert await agent.solve("go") == "3"
+    assert sums.done == [(1, 2)]
+
+
+async def test_a_protocol_that_was_chosen_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wire = Toolless("it does not support tools")
+    async with toolless_at(wire, monkeypatch, main="small") as broker:
+        agent = ReactAgent("A", broker=broker, tools=[Sums().add], protocol="tools")
+        with pytest.raises(BadRequestError):
+            await agent.solve("go")
+        assert wire.ways == ["tools"]
+        # Another that may choose is not told of what was no choice.
+        agent = ReactAgent("A", broker=broker, tools=[Sums().add])
+        assert await agent.solve("go") == "three"
+    assert wire.ways == ["tools", "tools", "text", "text"]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "told"),
+    [
+        ("txt", "'protocol' must be 'tools', 'text' or None, not 'txt'"),
+        ({"main": "json"}, "'protocol' of 'main' must be"),
+        ({"mian": "text"}, "there is no provider 'mian'; there are: main"),
+    ],
+)
+def test_a_protocol_that_there_is_not_is_an_error(protocol: Any, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        ReactAgent("A", broker=Broker({"main": MockProvider()}), protocol=protocol)
+
+
+@pytest.mark.parametrize("kind", ["openai", "anthropic", "compatible"])
+async def test_what_a_model_with_tool_calls_thinks_is_no_answer(kind: str) -> None:
+    thinking = FakeProvider(answer="<think>\nANSWER: 4, or {prompt}\n</think>\n5")
+    async with brokered(main=(kind, thinking)) as broker:
+        agent = ReactAgent("A", broker=broker, tools=[Sums().add])
+        assert await agent.solve("go") == "5"
+    assert "or go" in agent.trace[0].thought

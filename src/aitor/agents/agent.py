@@ -18,16 +18,24 @@ import anyio
 from aitor.agents.protocol import GO_ON, Call, Said, as_text, instructions
 from aitor.agents.sources import (
     Manager,
+    Protocols,
     Source,
     calls_tools,
+    check_protocol,
+    learn_refusals,
     names_in,
     providers_asked,
 )
 from aitor.agents.tools import Observation, Tool, by_name
-from aitor.agents.trace import Step, StepsExceededError, ToolCall
-from aitor.agents.turns import messages_of, read_reply
+from aitor.agents.trace import (
+    Step,
+    StepsExceededError,
+    ToolCall,
+    UnfinishedAnswerError,
+)
+from aitor.agents.turns import ENDINGS, messages_of, read_reply, trouble_with
 from aitor.broker.broker import Broker
-from aitor.errors import ConfigurationError
+from aitor.errors import ConfigurationError, LLMError
 from aitor.messages import Message, Reply
 
 __all__ = ("ReactAgent", "create_react_agent")
@@ -45,7 +53,8 @@ class ReactAgent:
     Solves problems with a model and tools.
 
     A model that has tool calls of its own is asked to use them. Others, the mock
-    among them, are told a protocol in plain text; see `aitor.agents.protocol`. A
+    among them, are told a protocol in plain text; see `aitor.agents.protocol`. So is
+    a model whose server refuses tools, from then on; or whoever *protocol* names. A
     question is put in the way of the provider that gave the last answer, the first
     one in the way of the provider that is asked first; and where the failover
     sequence has providers of both sorts, both ways are explained.
@@ -63,6 +72,8 @@ class ReactAgent:
         system_prompt: What the model is told first; by default a word or two.
         memory_size: Most problems remembered with all that was said; the oldest is
             forgotten first.
+        protocol: How tools are called: `tools`, in the vendor's API, or `text`; or a
+            mapping of these by provider. By default as each provider can.
         parameters: For each request, as `Broker.submit` takes them: `temperature`,
             `timeout`, `tenant`, ….
 
@@ -81,6 +92,7 @@ class ReactAgent:
         max_reasoning_steps: int = 10,
         system_prompt: str | None = None,
         memory_size: int = 20,
+        protocol: Protocols = None,
         **parameters: Any,
     ) -> None:
         source: Source | None = llm_manager if broker is None else broker
@@ -101,7 +113,9 @@ class ReactAgent:
                 "an agent has 'llm_provider' for 'provider', and its prompt is what "
                 "'solve' is given"
             )
+        check_protocol(protocol, names_in(source))
         self.name = name
+        self._protocol = protocol
         self.tools: Mapping[str, Tool] = by_name(tools)
         self.max_reasoning_steps = max_reasoning_steps
         self._source = source
@@ -162,6 +176,7 @@ class ReactAgent:
 
         Raises:
             StepsExceededError: After `max_reasoning_steps` without an answer.
+            UnfinishedAnswerError: The answer was cut off, filtered, declined or empty.
             LLMError: As the broker's `submit` raises it.
         """
         provider, history = self._provider, self.memory
@@ -176,9 +191,10 @@ class ReactAgent:
                 said = Said(answer=said.thought)
             calls = await self._call_tools(said.calls, run=left > 0)
             seconds = anyio.current_time() - begin
-            trace.append(
-                Step(reply.provider, said.thought, calls, said.answer, seconds)
-            )
+            thought = "\n".join(filter(None, (said.hidden, said.thought)))
+            trace.append(Step(reply.provider, thought, calls, said.answer, seconds))
+            if trouble := trouble_with(reply, said):
+                raise self._unfinished(trouble, reply, said)
             results = [call.observation for call in calls]
             exchange += messages_of(reply, said, results, self._ids)
             if said.answer is not None:
@@ -188,6 +204,20 @@ class ReactAgent:
             f"agent {self.name!r} has no answer after {self.max_reasoning_steps} "
             f"steps: see 'max_reasoning_steps'",
             trace=tuple(trace),
+        )
+
+    def _unfinished(
+        self, trouble: str, reply: Reply, said: Said
+    ) -> UnfinishedAnswerError:
+        reason = reply.finish_reason if reply.finish_reason in ENDINGS else "empty"
+        return UnfinishedAnswerError(
+            f"agent {self.name!r} has no whole answer: {trouble}",
+            reason=reason,
+            text=said.answer or "",
+            trace=self.trace,
+            provider=reply.provider,
+            request_id=reply.request_id,
+            attempts=reply.attempts,
         )
 
     async def _ask(
@@ -202,7 +232,27 @@ class ReactAgent:
             messages: The conversation.
         """
         asked = providers_asked(self._source, provider)
-        able = {name: calls_tools(each) for name, each in asked.items()}
+        known = (asked, self._parameters.get("model"), self._protocol)
+        while True:
+            able = calls_tools(*known)
+            with_tools = bool(self.tools) and any(able.values())
+            try:
+                reply, said = await self._ask_as(able, provider, last, messages)
+            except LLMError as error:
+                if not with_tools or not learn_refusals(error, *known):
+                    raise
+            else:
+                if with_tools:
+                    learn_refusals(reply, *known)
+                return reply, said
+
+    async def _ask_as(
+        self,
+        able: Mapping[str, bool],
+        provider: str | None,
+        last: str | None,
+        messages: Sequence[Message],
+    ) -> tuple[Reply, Said]:
         first = next(iter(able.values()))
         native = able.get(last, first) if last else first
         system = self._system_prompt

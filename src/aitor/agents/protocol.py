@@ -8,6 +8,8 @@ Tools for models that have no tool calls of their own: a protocol in plain text.
 
 A call is read, never run: its text is parsed as Python, and only literals in it have
 a value. Whatever a model writes, reading it gives a value of ours and raises nothing.
+The words are found however a model likes to dress them (`**Act:**`, `1. Action :`), but
+not in what it only thinks.
 """
 
 import ast
@@ -19,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aitor.agents.tools import Tool
+from aitor.llm.thoughts import split_thoughts
 from aitor.messages import Message
 
 __all__ = (
@@ -32,13 +35,30 @@ __all__ = (
     "read_text",
 )
 
-_MARK = re.compile(r"^[ \t]*(THINK|ACT|ANSWER|OBSERVATION):", re.MULTILINE)
+_MARK = re.compile(
+    r"""^ (?P<before> [ \t]* (?: [-+•#]+ [ \t]* | \d+[.)] [ \t]* )* )
+        (?P<dress> [*_`~]* ) [ \t]*
+        (?P<word> think(?:ing)? | thought | act(?:ion)? | (?:final[ \t])? answer
+          | observation )
+        (?: [ \t]* [*_`~]* [ \t]* [:\uff1a] [*_`~]* )""",
+    re.MULTILINE | re.VERBOSE | re.IGNORECASE,
+)
+"""A word of the protocol at the beginning of a line."""
+
+_WORDS = {"thinking": "THINK", "thought": "THINK", "action": "ACT"}
+_NAME = re.compile(
+    r"\s*(?:```\w*\n\s*|`)?(?P<name>[A-Za-z_][\w-]*)\s*(?P<call>\(?)", re.ASCII
+)
+_FENCED = re.compile(r"```\w*\n(.*?)\n?\s*```", re.DOTALL)
 _HEAD = re.compile(r"\s*([A-Za-z_][\w-]*)\s*(?=\()", re.ASCII)
 
 LONGEST_CALL = 100_000
 """Characters; nothing that long is a call."""
 
 GO_ON = "Go on: ACT or ANSWER."
+
+PLAIN_MARKS = ("THINK:", "ACT:", "ANSWER:", "OBSERVATION:")
+"""The words as a model is told to write them."""
 
 UNREADABLE = (
     "error: this ACT could not be read and nothing was run; write a call such as "
@@ -74,12 +94,14 @@ class Said:
         calls: The tools it wants called.
         answer: Its final answer, if this is one.
         correction: What to tell it when there is neither.
+        hidden: What it only thought, between marks of its own; none of it counts.
     """
 
     thought: str = ""
     calls: tuple[Call, ...] = ()
     answer: str | None = None
     correction: str = ""
+    hidden: str = ""
 
 
 class _UnreadableError(Exception):
@@ -127,19 +149,26 @@ def read_text(text: str, tools: Mapping[str, Tool]) -> Said:
         text: The model's answer.
         tools: By name; they tell what arguments without a name are called.
     """
-    marks = list(_MARK.finditer(text))
+    text, hidden = split_thoughts(text)
+    marks = _marks(text, tools)
     if not marks:
-        return Said(answer=text.strip())
+        # Nothing but a thought is none.
+        correction = "" if text or not hidden else GO_ON
+        return Said(
+            hidden=hidden,
+            answer=text or None if hidden else text,
+            correction=correction,
+        )
     thoughts = [text[: marks[0].start()]]
     acts: list[str] = []
     ends = [*(mark.start() for mark in marks[1:]), len(text)]
     for mark, end in zip(marks, ends, strict=True):
-        body = text[mark.end() : end].strip()
-        match mark[1]:
+        body = _undressed(text[mark.end() : end], mark)
+        match _word(mark):
             case "ANSWER" if not acts:
                 # To the end of all: an answer may well speak of this protocol.
-                answer = text[mark.end() :].strip()
-                return Said(_joined(thoughts), answer=answer)
+                answer = _undressed(text[mark.end() :], mark)
+                return Said(_joined(thoughts), answer=answer, hidden=hidden)
             case "ANSWER" | "OBSERVATION":
                 break
             case "THINK":
@@ -148,11 +177,50 @@ def read_text(text: str, tools: Mapping[str, Tool]) -> Said:
                 acts.append(body)
     thought = _joined(thoughts)
     if not acts:
-        return Said(thought, correction=GO_ON)
+        return Said(thought, correction=GO_ON, hidden=hidden)
     try:
-        return Said(thought, tuple(read_call(act, tools) for act in acts))
+        calls = tuple(read_call(act, tools) for act in acts)
     except _UnreadableError:
-        return Said(thought, correction=observed([UNREADABLE]))
+        return Said(thought, correction=observed([UNREADABLE]), hidden=hidden)
+    return Said(thought, calls, hidden=hidden)
+
+
+def _marks(text: str, tools: Mapping[str, Tool]) -> list[re.Match[str]]:
+    """
+    Return the marks in *text*.
+
+    Words that are dressed or written otherwise than they were told are marks only
+    where they do what the protocol says: a list may well begin with "Act:".
+    """
+
+    def is_meant(mark: re.Match[str]) -> bool:
+        if _is_plain(mark) or _word(mark) != "ACT":
+            return True
+        name = _NAME.match(text, mark.end())
+        return name is not None and (bool(name["call"]) or name["name"] in tools)
+
+    marks = [mark for mark in _MARK.finditer(text) if is_meant(mark)]
+    if any(_is_plain(mark) or _word(mark) in ("ACT", "ANSWER") for mark in marks):
+        return marks
+    return []
+
+
+def _is_plain(mark: re.Match[str]) -> bool:
+    return mark[0].strip() in PLAIN_MARKS
+
+
+def _word(mark: re.Match[str]) -> str:
+    word = mark["word"].casefold()
+    return "ANSWER" if word.endswith("answer") else _WORDS.get(word, word.upper())
+
+
+def _undressed(body: str, mark: re.Match[str]) -> str:
+    """Return *body* without what closes the dress that *mark* opened."""
+    body, dress = body.strip(), mark["dress"]
+    if dress and mark[0].count(dress) == 1:
+        line, separator, rest = body.partition("\n")
+        body = line.rstrip().removesuffix(dress[::-1]) + separator + rest
+    return body
 
 
 def _joined(texts: Iterable[str]) -> str:
@@ -161,8 +229,14 @@ def _joined(texts: Iterable[str]) -> str:
 
 def read_call(text: str, tools: Mapping[str, Tool]) -> Call:
     """Return the call that *text* is, or that its first line is."""
+    if len(text) > LONGEST_CALL:
+        raise _UnreadableError
+    text = text.strip()
+    if fenced := _FENCED.match(text):
+        text = fenced[1]
+    text = text.strip("`")
     head = _HEAD.match(text)
-    if head is None or len(text) > LONGEST_CALL:
+    if head is None:
         raise _UnreadableError
     arguments = text[head.end() :]
     call = _parsed(arguments) or _parsed(arguments.partition("\n")[0])

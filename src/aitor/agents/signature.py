@@ -2,14 +2,17 @@
 What a function's signature and docstring tell a model about its arguments.
 
 Pydantic does the work: the signature becomes a model of its own, which writes the
-JSON schema and later checks what a language model sends. A function that cannot be
-called by names alone is refused when the tool is made, not in the middle of a task.
+JSON schema and later checks what a language model sends. A function that a model
+cannot call is refused when the tool is made, not in the middle of a task. What the
+application has bound (`functools.partial`) is its own: a model neither sees it nor may
+replace it.
 """
 
 import inspect
 import re
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -17,9 +20,21 @@ from pydantic.errors import PydanticUserError
 
 from aitor.errors import ConfigurationError
 
-__all__ = ("Documentation", "arguments_model", "read_docstring")
+__all__ = (
+    "Documentation",
+    "arguments_model",
+    "bound_names",
+    "name_of",
+    "positional_names",
+    "read_docstring",
+)
 
-_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+_BY_PLACE = inspect.Parameter.POSITIONAL_ONLY
+_WITH_A_NAME = (
+    _BY_PLACE,
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    inspect.Parameter.KEYWORD_ONLY,
+)
 _SECTION = re.compile(
     r"(Args|Arguments|Attributes|Examples?|Notes?|Raises|Returns|Yields):\s*"
 )
@@ -47,11 +62,13 @@ def arguments_model(
         ConfigurationError: Naming the tool, and the parameter where it is one's fault.
     """
     fields: dict[str, Any] = {}
-    extra = "forbid"
+    extra, bound = "forbid", bound_names(function)
     for number, parameter in enumerate(_signature(function, name).values()):
+        if parameter.name in bound:
+            continue
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
             extra = "allow"
-        elif parameter.kind in _BY_NAME:
+        elif parameter.kind in _WITH_A_NAME:
             told = documented.get(parameter.name)
             fields[f"argument_{number}"] = _field(parameter, told)
         else:
@@ -97,19 +114,83 @@ def _field(parameter: inspect.Parameter, description: str | None) -> tuple[Any, 
     return kind, Field(default_factory=lambda: default, **more)
 
 
+def positional_names(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Return the parameters of *function* that it takes by their place alone."""
+    parameters = inspect.signature(function).parameters.values()
+    return tuple(each.name for each in parameters if each.kind is _BY_PLACE)
+
+
+def bound_names(function: Callable[..., Any]) -> frozenset[str]:
+    """Return the names of the arguments that *function* was given beforehand."""
+    return frozenset(
+        name
+        for layer in _layers(function)
+        if isinstance(layer, partial)
+        for name in layer.keywords
+    )
+
+
+def _layers(function: Any) -> Iterator[Any]:
+    """Yield *function* and what it calls, as far as it shows that."""
+    seen: list[Any] = []
+    while function is not None and not any(function is each for each in seen):
+        seen.append(function)
+        yield function
+        if isinstance(function, partial):
+            function = function.func
+        elif wrapped := getattr(function, "__wrapped__", None):
+            function = wrapped
+        elif hasattr(function, "__name__"):
+            function = None
+        else:
+            # An object, whose own method may be a partial one.
+            function = getattr(function, "__call__", None)  # noqa: B004  # not whether
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """Return what *function*, or what is behind it, is called."""
+    while "__name__" not in getattr(function, "__dict__", {}) and isinstance(
+        function, partial
+    ):
+        function = function.func
+    name: str = getattr(function, "__name__", type(function).__name__)
+    return "anonymous" if name == "<lambda>" else name
+
+
 def read_docstring(function: Callable[..., Any]) -> Documentation:
-    """Return what the docstring of *function*, in Google's style, says."""
-    text = inspect.getdoc(function) if hasattr(function, "__name__") else None
+    """
+    Return what the docstring of *function*, in Google's style, says.
+
+    Of a partial or of an object that is called it is the one of what is behind it.
+    """
     summary: list[str] = []
     sections: dict[str, list[str]] = {}
     section = summary
-    for line in (text or "").splitlines():
+    for line in _docstring(function).splitlines():
         if heading := _SECTION.fullmatch(line):
             section = sections.setdefault(heading[1], [])
         else:
             section.append(line)
     arguments = sections.get("Args") or sections.get("Arguments") or []
     return "\n".join(summary).strip(), _arguments(arguments)
+
+
+def _docstring(function: Any) -> str:
+    of_class = ""
+    for layer in _layers(function):
+        # What a class says of all its partials, or of being called, is of none.
+        if isinstance(layer, partial):
+            own = vars(layer).get("__doc__")
+        elif not hasattr(layer, "__name__"):
+            of_class = of_class or type(layer).__doc__ or ""
+            continue
+        elif layer.__name__ == "__call__":
+            own = layer.__doc__
+        else:
+            own = inspect.getdoc(layer)
+        if own:
+            return inspect.cleandoc(own)
+    return inspect.cleandoc(of_class)
 
 
 def _arguments(lines: list[str]) -> dict[str, str]:

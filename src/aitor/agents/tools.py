@@ -3,7 +3,7 @@ Tools: functions of the application that a model may call.
 
 A model sends nothing but text, so every call is checked against the function's own
 signature before the function sees it. What goes wrong is not raised: it is told to
-the model, which can mend its call or do without.
+the model, which can correct its call or do without.
 """
 
 import inspect
@@ -15,9 +15,23 @@ from typing import Any, overload
 
 import anyio.to_thread
 from pydantic import ValidationError
-from pydantic_core import PydanticSerializationError, to_json
 
-from aitor.agents.signature import arguments_model, read_docstring
+from aitor.agents.results import (
+    Failed,
+    Pending,
+    collected,
+    fault_of,
+    gathered,
+    shown,
+    worded,
+)
+from aitor.agents.signature import (
+    arguments_model,
+    bound_names,
+    name_of,
+    positional_names,
+    read_docstring,
+)
 from aitor.broker.native import is_stray
 from aitor.errors import ConfigurationError
 from aitor.llm.reading import instance_of
@@ -54,11 +68,13 @@ class Tool:
     A function that a model may call by arguments that fit its signature.
 
     A coroutine function runs in the event loop, any other in a worker thread, which
-    a cancelled `solve` waits for: a thread cannot be stopped.
+    a cancelled `solve` waits for: a thread cannot be stopped. What a generator yields,
+    of either kind, is its result, as a list.
 
     Args:
         function: What is called. Annotations say what arguments it takes, and its
-            docstring, in Google's style, what they mean.
+            docstring, in Google's style, what they mean. What was bound before
+            (`functools.partial`) is neither shown to a model nor taken from one.
         name: What the model calls it; by default the function's name.
         description: What it does; by default the docstring's first part.
 
@@ -78,17 +94,19 @@ class Tool:
                 f"a tool is a function or a Tool, not {type(function).__name__}"
             )
         self.function = function
-        own: str = getattr(function, "__name__", type(function).__name__)
-        self.name = name or own
+        self.name = name or name_of(function)
         if not _NAME.fullmatch(self.name):
             raise ConfigurationError(
                 f"{self.name!r} is no name for a tool: up to 64 letters, digits, "
                 f"'_' and '-' are; see 'name' of Tool"
             )
         told, documented = read_docstring(function)
-        self.description = description or told
         self._model = arguments_model(function, self.name, documented)
         self.parameters = _schema(self._model.model_json_schema())
+        self._bound = bound_names(function)
+        self._by_place = positional_names(function)
+        # Some servers take no function without a description.
+        self.description = description or told or f"{self.name}{self._signature()}"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -108,23 +126,31 @@ class Tool:
         """
         Call the function if *arguments* fit, and return what to tell the model.
 
-        An exception of the function is told by its type and its text. So is a
-        cancellation that nobody asked for, as of a task that the function waited for.
+        Whatever the function raises is told by its type and its text, an attempt to
+        end the program too. So is a cancellation that nobody asked for, as of a task
+        that the function waited for. A `KeyboardInterrupt` in a coroutine function is
+        raised, since it may be the user's own; none of theirs reaches a thread.
         """
         try:
             checked = self._check(arguments)
         except ValidationError as error:
             return Observation.error(_told(error))
+        except ValueError as error:
+            return Observation.error(worded(error, named=False))
         try:
-            return Observation(_text(await self._call(checked)))
-        except Exception as error:  # noqa: BLE001  # a tool may raise anything
-            return Observation.error(_sendable(f"{type(error).__name__}: {error}"))
+            result = await self._call(checked)
         except BaseException as error:
             if is_stray(error):
                 return CANCELLED
-            raise
+            told = fault_of(error)
+            if told is None:
+                raise
+            return Observation.error(told)
+        return result if isinstance(result, Observation) else Observation(result)
 
     def _check(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        for name in self._bound & arguments.keys():
+            raise ValueError(f"argument '{name}': Extra inputs are not permitted")
         model = instance_of(self._model, dict(arguments))
         given = {
             str(field.alias): getattr(model, name)
@@ -132,19 +158,25 @@ class Tool:
         }
         return {**given, **(model.model_extra or {})}
 
-    async def _call(self, arguments: Mapping[str, Any]) -> Any:
-        call = partial(self.function, **arguments)
+    async def _call(self, arguments: dict[str, Any]) -> str | Observation:
+        by_place = [arguments.pop(name) for name in self._by_place if name in arguments]
+        call = partial(self.function, *by_place, **arguments)
         if inspect.iscoroutinefunction(self.function):
-            return await call()
-        result = await anyio.to_thread.run_sync(call)
-        return await result if inspect.isawaitable(result) else result
+            return shown(await gathered(await call()))
+        result = await anyio.to_thread.run_sync(_in_thread, call)
+        if isinstance(result, Failed):
+            return _failure(result.error)
+        return result if isinstance(result, str) else shown(await gathered(result.it))
+
+    def _signature(self) -> str:
+        return f"({', '.join(self.names)})"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function itself, as if it were no tool."""
         return self.function(*args, **kwargs)
 
     def __repr__(self) -> str:
-        return f"Tool({self.name}({', '.join(self.names)}))"
+        return f"Tool({self.name}{self._signature()})"
 
 
 @overload
@@ -210,15 +242,20 @@ def _told(error: ValidationError) -> str:
     )
 
 
-def _text(result: Any) -> str:
-    if isinstance(result, str):
-        return _sendable(result)
+def _in_thread(call: Callable[[], Any]) -> str | Pending | Failed:
     try:
-        return to_json(result).decode()
-    except (PydanticSerializationError, ValueError):
-        return _sendable(str(result))
+        result = call()
+        if inspect.isawaitable(result) or hasattr(result, "__aiter__"):
+            return Pending(result)
+        return shown(collected(result))
+    except BaseException as error:  # noqa: BLE001  # a thread is nobody's to end
+        return Failed(error)
 
 
-def _sendable(text: str) -> str:
-    # A file's name, say, may hold half a surrogate pair, which no request can.
-    return text.encode("utf-8", "replace").decode()
+def _failure(error: BaseException) -> Observation:
+    if not isinstance(error, anyio.get_cancelled_exc_class()):
+        return Observation.error(worded(error))
+    # One of the task, of which its thread was told, is the task's.
+    if is_stray(error):
+        return CANCELLED
+    raise error

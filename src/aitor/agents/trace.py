@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from aitor.errors import LLMError
+from aitor.outcomes import Outcome
 
-__all__ = ("Step", "StepsExceededError", "ToolCall")
+__all__ = ("Step", "StepsExceededError", "ToolCall", "UnfinishedAnswerError")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -48,9 +49,9 @@ class Step:
 
     Args:
         provider: Name of the provider that answered.
-        thought: What the model said besides calls and answer.
+        thought: What the model said or thought besides calls and answer.
         calls: The tools it called, in its order.
-        answer: Its final answer; None while there is none.
+        answer: Its final answer, whole or not; None while there is none.
         seconds: How long all of it took, waits and tools included.
     """
 
@@ -80,4 +81,34 @@ class StepsExceededError(LLMError):
 
     def __init__(self, message: str, *, trace: tuple[Step, ...], **fields: Any) -> None:
         super().__init__(message, **fields)
+        self.trace = trace
+
+
+class UnfinishedAnswerError(LLMError):
+    """
+    The model's last answer is none: it was cut off, filtered, declined, or empty.
+
+    Args:
+        message: What happened.
+        reason: The answer's `finish_reason`: `length`, `content_filter`, `refusal`; or
+            `empty`.
+        text: What there is of it. It is no part of the message, for it is private.
+        trace: The steps so far, that answer's among them.
+        fields: As for `LLMError`.
+    """
+
+    outcome = Outcome.MALFORMED
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str,
+        text: str,
+        trace: tuple[Step, ...],
+        **fields: Any,
+    ) -> None:
+        super().__init__(message, **fields)
+        self.reason = reason
+        self.text = text
         self.trace = trace

@@ -12,9 +12,17 @@ from typing import Any
 
 from aitor.agents.protocol import Call, Said, as_json, read_text
 from aitor.agents.tools import Tool
+from aitor.llm.thoughts import split_thoughts
 from aitor.messages import Message, Reply
 
-__all__ = ("messages_of", "read_reply")
+__all__ = ("messages_of", "read_reply", "trouble_with")
+
+ENDINGS = {
+    "length": "it was cut off at its limit: see 'max_tokens'",
+    "content_filter": "it was declined or cut off by a content filter",
+    "refusal": "the model declined to answer",
+}
+"""What each `finish_reason` means after which a text is no whole answer."""
 
 CUT = (
     "error: your answer was cut off at its limit and nothing was run; call fewer "
@@ -34,15 +42,32 @@ def read_reply(reply: Reply, tools: Mapping[str, Tool], *, text: bool) -> Said:
     """
     wanted = reply.message.get("tool_calls") or ()
     if wanted:
-        said = Said(reply.text.strip(), tuple(map(_call, wanted)))
+        spoken, hidden = split_thoughts(reply.text)
+        said = Said(spoken, tuple(map(_call, wanted)), hidden=hidden)
     elif text:
         said = read_text(reply.text, tools)
     else:
-        said = Said(answer=reply.text)
-    if said.calls and reply.finish_reason == "length":
+        spoken, hidden = split_thoughts(reply.text)
+        said = Said(answer=spoken if hidden else reply.text, hidden=hidden)
+    if said.calls and reply.finish_reason in ENDINGS:
         # What was cut may still read well, and mean something else.
-        return Said(said.thought, correction=CUT)
+        if reply.finish_reason == "length":
+            return Said(said.thought, correction=CUT, hidden=said.hidden)
+        return Said(answer=said.thought, hidden=said.hidden)
     return said
+
+
+def trouble_with(reply: Reply, said: Said) -> str | None:
+    """Return why what *reply* says cannot stand as the answer, if it cannot."""
+    reason = reply.finish_reason
+    if said.answer is None and (said.calls or said.thought or not said.hidden):
+        # It can go on; but a thought that took up all there was would do so again.
+        return None if reason == "length" else ENDINGS.get(reason)
+    if reason in ENDINGS:
+        return ENDINGS[reason]
+    return (
+        "it is empty" if said.answer is not None and not said.answer.strip() else None
+    )
 
 
 def _call(wanted: Any) -> Call:
@@ -52,8 +77,12 @@ def _call(wanted: Any) -> Call:
     given = wanted.get("id")
     own = given if isinstance(given, str) else ""
     try:
-        # No arguments at all is how some servers write that there are none.
-        arguments = json.loads(function.get("arguments") or "{}")
+        # No arguments at all is how some servers write that there are none; others
+        # write them as they are, or as a text within a text.
+        arguments = function.get("arguments") or {}
+        for _ in range(2):
+            if isinstance(arguments, str):
+                arguments = json.loads(arguments)
     except (TypeError, ValueError, RecursionError) as error:
         problem = f"the arguments are not JSON ({type(error).__name__})"
         return Call(name, {}, problem, own)
@@ -78,7 +107,9 @@ def messages_of(
         ids: Numbers for calls that the model has no own name for.
     """
     if not said.calls:
-        content = said.answer if said.answer is not None else reply.text.strip()
+        content = said.answer
+        if content is None:
+            content, _ = split_thoughts(reply.text)
         # No vendor takes an empty message back.
         messages: list[Message] = [{"role": "assistant", "content": content or "…"}]
         if said.answer is None:
