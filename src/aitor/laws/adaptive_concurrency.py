@@ -40,6 +40,12 @@ LATER = 1.1
 SOONER = 0.9
 """The first bytes come sooner if they take no more than this part of what they took."""
 
+CERTAIN = 5.0
+"""A trial has so many calls that this many of them would be refused as before."""
+
+SAME = 0.7
+"""A limit that has fewer calls refused stays if it serves this part of the calls."""
+
 KEPT = 0.9
 """A limit that brings sooner first bytes stays if it serves this part of the calls."""
 
@@ -138,6 +144,7 @@ class AdaptiveConcurrency:
     __slots__ = (
         "_best",
         "_ceiling",
+        "_enough",
         "_exact",
         "_explore_at",
         "_first_bytes",
@@ -170,6 +177,7 @@ class AdaptiveConcurrency:
         self._usual = 0.0  # seconds that a served call takes
         self._noise = 0.0  # the share that is refused whatever is sent
         self._best = 0.0  # mean seconds to the first byte while all is well
+        self._enough = ROUND  # calls at least that this round is judged by
         self._good = 0  # good rounds in a row
         self._steady = False  # whether the limit was reached in the round before
         self._rest = FIRST_REST
@@ -223,7 +231,7 @@ class AdaptiveConcurrency:
         # has ended. Where none ever was, the server is down, and not full.
         if (
             self._usual
-            and this.calls >= max(ROUND, self.limit)
+            and this.calls >= max(self._enough, self.limit)
             and now - this.began >= self._usual
         ):
             self._judge(now)
@@ -241,6 +249,8 @@ class AdaptiveConcurrency:
             if now >= self._hold_until:
                 lower = this.served(now)
                 refusals = this.refusals(now, self._exact)
+                # With so many calls, none is refused by chance in one trial of 150.
+                self._enough = max(ROUND, math.ceil(CERTAIN / share))
                 self._try(
                     lower, _Trial(self._exact, refusals, 0.0, rate, cause=True), now
                 )
@@ -284,9 +294,11 @@ class AdaptiveConcurrency:
     def _passed(self, trial: _Trial, this: _Round, mean: float, now: float) -> bool:
         """Whether the limit on *trial* has helped; otherwise it goes back up."""
         self._trial = None
+        self._enough = ROUND
         if trial.refusals:
             refusals = this.refusals(now, self._exact, errors=1.0)
             helped = refusals <= FEWER * trial.refusals
+            helped = helped and this.rate(now) >= SAME * trial.rate
         else:
             # Where nothing had to wait, fewer calls in flight are served sooner, too,
             # as in a server that works at many at once; but then they are fewer.
