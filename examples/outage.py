@@ -12,8 +12,9 @@ and is dead for eight seconds in the middle. At the end it asks the providers' o
 books whether the broker kept its promises.
 
 Kill it in the middle (`kill -9`) and run it again: it goes on where it was. The
-providers of a killed run are still there, as real ones would be, and the next run
-finds them, so that their bill covers both.
+providers of a killed run are still there, as real ones would be, and the next run of
+the same configuration finds them, so that their bill covers both. A run that ends, by
+itself or by Control-C, ends them, too, and the next one begins anew.
 """
 
 import argparse
@@ -59,11 +60,23 @@ STEADY = ["--latency=lognormal(0.9, 0.3)"]
 def main() -> int:
     """Run the batch and judge it."""
     options = arguments()
-    options.out.mkdir(parents=True, exist_ok=True)
-    prompts = options.out / "prompts.jsonl"
-    answers = options.out / "answers.jsonl"
+    # Each configuration and size is a batch of its own.
+    out = options.out / f"{options.config.stem}-{options.rows}"
+    out.mkdir(parents=True, exist_ok=True)
+    state = out / "providers.json"
+    urls = start_providers(out, state)
+    try:
+        return run(options, out, urls)
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        stop_providers(state)
+
+
+def run(options: argparse.Namespace, out: Path, urls: dict[str, str]) -> int:
+    """Run the batch against the providers at *urls*, and judge it."""
+    prompts, answers = out / "prompts.jsonl", out / "answers.jsonl"
     write_prompts(prompts, options.rows)
-    urls = start_providers(options.out / "providers.json")
     environment = {
         **os.environ,
         "OUTAGE_CHEAP_URL": urls["cheap"] + "/v1",
@@ -72,16 +85,22 @@ def main() -> int:
     command = [sys.executable, "-m", "aitor", "batch", str(prompts), "-o", str(answers)]
     print(f"$ aitor {' '.join(command[3:])} --config {options.config}", flush=True)
     begin = time.monotonic()
-    ended = subprocess.run(
-        [*command, "--config", str(options.config)], env=environment, check=False
-    )
-    if ended.returncode != 0:
-        print(f"\nThe batch ended with {ended.returncode}: run the same command again.")
-        return 1
+    code = wait([*command, "--config", str(options.config)], environment)
+    if code != 0:
+        print(f"\nThe batch ended with {code}; the next run begins anew.")
+        return code
     seconds = time.monotonic() - begin
-    good = judge(prompts, answers, urls, seconds)
-    stop_providers(options.out / "providers.json")
-    return 0 if good else 1
+    return 0 if judge(prompts, answers, urls, seconds) else 1
+
+
+def wait(command: list[str], environment: dict[str, str]) -> int:
+    """Run *command* to its end; Control-C is for it, which knows how to end."""
+    with subprocess.Popen(command, env=environment) as process:
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                """It got the same one."""
 
 
 def arguments() -> argparse.Namespace:
@@ -119,13 +138,17 @@ def documentation() -> Iterator[tuple[str, str]]:
                     yield full, text[:1_500]
 
 
-def start_providers(state: Path) -> dict[str, str]:
+def start_providers(out: Path, state: Path) -> dict[str, str]:
     """Start both providers, or find those that a killed run has left."""
     if state.exists():
         found: dict[str, Any] = json.loads(state.read_text())
         if all(answers(url) for url, _ in found.values()):
             print("The providers of the run before are still there.")
             return {name: url for name, (url, _) in found.items()}
+        stop_providers(state)
+    # Answers got from other providers, who had other addresses, are not these ones'.
+    for old in out.glob("answers.jsonl*"):
+        old.unlink()
     started = {"cheap": start("cheap", CHEAP), "steady": start("steady", STEADY)}
     state.write_text(json.dumps(started))
     return {name: url for name, (url, _) in started.items()}
@@ -148,8 +171,10 @@ def start(name: str, settings: list[str]) -> tuple[str, int]:
 
 def stop_providers(state: Path) -> None:
     """End what `start_providers` has started."""
-    for _, process in json.loads(state.read_text()).values():
-        os.kill(process, signal.SIGTERM)
+    for url, process in json.loads(state.read_text()).values():
+        # One that does not answer has gone, and its number may be somebody else's.
+        if answers(url):
+            os.kill(process, signal.SIGTERM)
     state.unlink()
 
 

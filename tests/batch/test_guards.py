@@ -21,7 +21,8 @@ def record(name: str, line: int = 1) -> Record:
 def test_each_commit_waits_for_the_disk(tmp_path: Path) -> None:
     journal = Journal(str(tmp_path / "journal"))
     full = 2
-    assert journal._pragma("synchronous") == full
+    query = "PRAGMA synchronous"
+    assert journal._database.execute(query).fetchone() == (full,)
     journal.close()
 
 

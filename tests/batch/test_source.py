@@ -1,6 +1,7 @@
 """The input is read a piece at a time, whatever its lines look like."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -68,12 +69,21 @@ def test_the_limit_counts_rows_and_not_lines(path: Path) -> None:
     assert prompts(read(path, limit=2)) == [(2, "a"), (3, None)]
 
 
-def test_reading_is_bounded_by_the_limit(path: Path) -> None:
+@pytest.mark.parametrize("rows", [1, 2_500])
+def test_reading_is_bounded_by_the_limit(path: Path, rows: int) -> None:
     path.write_text('{"prompt": "a"}\n' * 100_000)
-    source = Source(str(path), 1)
-    assert len(source.read()) == 1
-    assert source.ended
-    assert source.bytes_read < PIECE
+    source = Source(str(path), rows)
+    scanned = 0
+    while not source.scanned:
+        scanned += len(source.scan())
+        # Of what is beyond it no more is read than a piece holds.
+        assert source._lines.position <= 16 * rows + PIECE
+    assert scanned == source.expected == rows
+    read = 0
+    while not source.ended:
+        read += len(source.read())
+        assert source._lines.position <= 16 * rows + PIECE
+    assert read == rows
     source.close()
 
 
@@ -87,15 +97,59 @@ def test_a_file_that_is_not_there_is_an_error_that_names_it(tmp_path: Path) -> N
         Source(str(tmp_path))
 
 
-def test_what_was_read_tells_how_much_there_is(path: Path) -> None:
+@pytest.mark.parametrize("count", [0, 1, 2_047, 2_048, 2_049, 10_000])
+def test_the_number_of_rows_is_known_before_the_first_is_asked(
+    path: Path, count: int
+) -> None:
     """
-    Rows and bytes go together, so that one can be judged by the other.
+    Stands for: a number that is guessed and shown as if it were known.
+
+    Lines of any length, blank ones and such as are none count for what they are, and
+    what is appended after the look is for the next run.
     """
-    path.write_text('{"prompt": "a"}\n' * 10_000)
+    lines = ["", '{"prompt": "%s"}' % ("x" * 3_000), "wrong", '{"id": 7}']
+    with path.open("w") as file:
+        for number in range(count):
+            file.write(lines[number % 4] + "\n")
     source = Source(str(path))
-    assert source.size is not None
+    names = []
+    while not source.scanned:
+        names += source.scan()
+    with path.open("a") as file:
+        file.write('{"prompt": "late"}\n')
+    rows = []
     while not source.ended:
-        rows = len(source.read())
-        assert source.bytes_read == pytest.approx(16 * rows, abs=1) or rows == 0
-        source.bytes_read = 0
+        rows += source.read()
     source.close()
+    assert (
+        source.expected
+        == len(names)
+        == len(rows)
+        == sum(bool(lines[number % 4]) for number in range(count))
+    )
+    assert [(row.custom_id, row.line) for row in rows] == names
+
+
+def test_a_pipe_has_no_number_of_rows(path: Path) -> None:
+    os.mkfifo(path)
+    source = Source(str(path))
+    assert source.scanned
+    assert source.expected is None
+    source.close()
+
+
+def test_standard_input_is_read_from_where_it_stands(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    `(head -1; aitor batch - …) < in.jsonl`: what somebody else has read is not ours.
+    """
+    path.write_text('{"prompt": "a"}\n{"prompt": "b"}\n')
+    with path.open() as stdin:
+        os.lseek(stdin.fileno(), 16, os.SEEK_SET)
+        monkeypatch.setattr("sys.stdin", stdin)
+        source = Source("-")
+        while not source.scanned:
+            source.scan()
+        assert prompts(source.read()) == [(1, "b")]
+        source.close()

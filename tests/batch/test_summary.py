@@ -44,9 +44,9 @@ def summary() -> Summary:
         "openai", "gpt-5.5", Outcome.SERVER, 1.0, Waits(rate=1.5, worker=0.25)
     )
     count(summary, reply("local", "llama", before=(moved,)), None)
-    summary.count_failure(BadRequestError("no"))
+    summary.count_failure(BadRequestError("no [/] no"))
     summary.count_failure(OverloadedError("no", attempts=reply().attempts))
-    summary.count_failure(OverloadedError("no"))
+    summary.count_failure(OverloadedError("not the first"))
     return summary
 
 
@@ -105,6 +105,7 @@ def test_a_program_reads_every_number(summary: Summary) -> None:
             },
         ],
         "failures": {"OverloadedError": 2, "BadRequestError": 1},
+        "reasons": {"OverloadedError": "no", "BadRequestError": "no [/] no"},
         "waits": waits(worker=1.25, rate=7.5),
         "notes": [],
     }
@@ -125,9 +126,9 @@ def test_a_person_reads_who_served_what(summary: Summary) -> None:
         "provider  attempts  answered  seconds  else      waited, in all",
         "openai           4         3     1.00  1 server  worker 1.0 s, rate 6.0 s",
         "local            1         1     1.00  -         worker 0.2 s, rate 1.5 s",
-        "failed with      rows",
-        "OverloadedError     2",
-        "BadRequestError     1",
+        "failed with      rows  the first of them",
+        "OverloadedError     2  no",
+        "BadRequestError     1  no [/] no",
     ]
 
 
@@ -162,30 +163,44 @@ def test_a_pace_is_that_of_the_last_seconds() -> None:
 
 
 def test_the_line(summary: Summary) -> None:
-    summary.in_flight = 3
-    assert line(summary, 1_000, 9.88, 1_234.5) == (
+    summary.in_flight, summary.expected = 3, 1_000
+    assert line(summary, 9.88, 1_234.5) == (
         "12 of 1,000 rows, 4 failed, 1:40 left, 9.9 rows/s, 1,234 tokens/s, "
-        "cost $0.7500 and more, 3 in flight"
+        "cost $0.7500 and more, 3 on the wire"
     )
-    assert line(Summary(), None, 0.0, 0.0) == (
-        "0 rows, 0.0 rows/s, 0 tokens/s, cost unknown, 0 in flight"
+    assert line(Summary(), 0.0, 0.0) == (
+        "0 rows, 0.0 rows/s, 0 tokens/s, cost unknown, 0 on the wire"
     )
+
+
+@pytest.mark.parametrize("width", [20, 40, 62, 80, 120])
+def test_the_line_fits_in_whatever_there_is(summary: Summary, width: int) -> None:
+    """
+    Stands for: what was made for a wide terminal; what matters most stays.
+    """
+    summary.in_flight, summary.expected = 3, 1_000
+    text = line(summary, 9.88, 1_234.5, width=width)
+    assert len(text) <= width
+    assert text.startswith("12 of 1,000 rows")
+    if width >= 62:
+        assert "4 failed" in text
+        assert "3 on the wire" in text
 
 
 @pytest.mark.anyio
 async def test_the_line_is_drawn_with_what_is_to_be_expected() -> None:
     """
-    How many rows there are is judged by the length of those read.
+    How many rows there are is known, or is not told.
     """
-    summary = Summary(rows=10, bytes_read=100, bytes_in_all=5_000)
+    summary = Summary(rows=10, expected=500)
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=200)
     with anyio.move_on_after(0.01):
         await show_progress(summary, console)
     assert "0 of 500 rows" in file.getvalue()
     with anyio.move_on_after(0.01):
-        await show_progress(summary, console, limit=300)
-    assert "0 of 300 rows" in file.getvalue()
+        await show_progress(Summary(rows=10), console)
+    assert "0 rows" in file.getvalue()
 
 
 # Cost.

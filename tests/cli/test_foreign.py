@@ -73,7 +73,7 @@ async def test_the_line_while_a_batch_runs_is_no_markup(
     import anyio
 
     said = "[/] \x1b]0;PWNED\x07 \x9b2J"
-    monkeypatch.setattr("aitor.batch.progress.line", lambda *_: said)
+    monkeypatch.setattr("aitor.batch.progress.line", lambda *_, **__: said)
     console = Console(file=io.StringIO(), force_terminal=True, width=200)
     with anyio.move_on_after(0.01):
         await show_progress(Summary(), console)

@@ -119,7 +119,8 @@ def test_a_damaged_journal_is_refused(
     database.close()
     before = path.read_bytes()
     with pytest.raises(
-        ConfigurationError, match=r"is damaged .* move it and the output"
+        ConfigurationError,
+        match=r"is damaged .* move it away and run the same command with --recover",
     ):
         Journal(str(path))
     assert path.read_bytes() == before
@@ -141,5 +142,7 @@ def test_a_journal_that_lacks_what_was_copied_from_it_is_refused(
     database = sqlite3.connect(tmp_path / journals.JOURNAL[0], isolation_level=None)
     damage(database)
     database.close()
-    with pytest.raises(ConfigurationError, match="holds something that is not in"):
+    with pytest.raises(
+        ConfigurationError, match="holds something that is no record of a batch"
+    ):
         journals.store_in(tmp_path)

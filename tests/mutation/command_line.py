@@ -23,8 +23,8 @@ COMMAND_LINE = (
     Mutation(
         "cell-is-markup",
         "batch/progress.py",
-        "return Text(one_line(text, WORDS))",
-        "return one_line(text, WORDS)  # type: ignore[return-value]",
+        "return Text(one_line(text, most))",
+        "return one_line(text, most)  # type: ignore[return-value]",
         "A name in a table is no markup.",
         FOREIGN,
     ),

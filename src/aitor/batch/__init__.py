@@ -7,7 +7,7 @@ Rows go through a broker as it has room for them. Each record is stored before i
 counts, so the same call goes on where the last one ended, whatever ended it.
 """
 
-from aitor.batch.errors import InputError, StorageError
+from aitor.batch.errors import InputError, StorageError, UnreachableError
 from aitor.batch.identity import identity
 from aitor.batch.run import run_batch
 from aitor.batch.summary import Served, Summary
@@ -19,6 +19,7 @@ __all__ = (
     "Served",
     "StorageError",
     "Summary",
+    "UnreachableError",
     "identity",
     "run_batch",
 )

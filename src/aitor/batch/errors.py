@@ -1,14 +1,14 @@
 """
 What ends a batch before its time.
 
-A row that fails is a record in the output and ends nothing. These two end the
-run: the first is yours to mend, the second is the disk's fault. Both leave what is
-stored intact, and the same command goes on from there.
+A row that fails is a record in the output and ends nothing. These end the run: the
+input is wrong, the disk is, or nobody is there to ask. All leave what is stored intact,
+and the same command goes on from there.
 """
 
 from aitor.errors import LLMError
 
-__all__ = ("InputError", "StorageError")
+__all__ = ("InputError", "StorageError", "UnreachableError")
 
 
 class InputError(LLMError, ValueError):
@@ -24,4 +24,12 @@ class StorageError(LLMError):
     Journal or output cannot be written: the disk is full, gone, or read-only.
 
     The rows in flight were given up, so what they cost may be paid again.
+    """
+
+
+class UnreachableError(LLMError):
+    """
+    No provider was ever reached: wrong addresses, no network, or dead keys.
+
+    No row was answered, and none has failed.
     """

@@ -10,11 +10,11 @@ The price is that the disk holds every record twice.
 Promised is that a record once stored survives the death of the process and of the
 machine (`synchronous=FULL`: each commit waits for the disk). That costs one sync a
 group of rows, in a thread of its own; no row waits for it on its way. A row that
-was in flight at that moment is not known here and is sent again.
+was in flight at that moment, or whose answer waited for the disk, is not known here and
+is sent again; see `aitor.batch.writer` for how many those can be.
 
-One run holds the file: SQLite's exclusive locking mode keeps the operating
-system's lock until the connection, or the process, is gone. A file system without
-locks (some network ones) is no place for it.
+Should a journal be lost, the records in the output tell which rows they answer: each
+has an id that is a hash of its row. A run with `recover` takes them over.
 
 Everything here is synchronous and knows nothing of the broker.
 """
@@ -23,53 +23,20 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
+from aitor.batch.database import digest, marks, open_database, pieces
 from aitor.batch.errors import InputError
 from aitor.batch.rows import Row
-from aitor.batch.soundness import damage_in, digest
 from aitor.errors import ConfigurationError
 
 __all__ = ("ERRORS", "OUTPUT", "Admitted", "Journal", "Record")
 
 OUTPUT, ERRORS = 0, 1
 """The two files that a record may go to."""
-
-APPLICATION = 0x61_69_74_72
-"""Tells our files from other SQLite files (`PRAGMA application_id`)."""
-
-VERSION = 2
-
-DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_NOTADB)
-"""What SQLite says of a file that is not as it left it; the rest is the disk's."""
-
-PATIENCE = 0.5
-"""Seconds to wait for a run that is just ending."""
-
-AT_ONCE = 64
-"""
-Rows that one statement stores or looks up. Python's global lock is let go for each
-statement and has to be got back from a busy event loop, which for one row costs more
-than SQLite's own work. Seven columns of so many rows are fewer values than any SQLite
-takes (999).
-"""
-
-SCHEMA = """
-CREATE TABLE records (
-    number INTEGER PRIMARY KEY,
-    custom_id TEXT NOT NULL UNIQUE,
-    fingerprint TEXT NOT NULL,
-    line INTEGER NOT NULL,
-    failed INTEGER NOT NULL,
-    record BLOB NOT NULL,
-    digest BLOB NOT NULL
-);
-CREATE TABLE settings (name TEXT PRIMARY KEY, hash TEXT NOT NULL);
-CREATE TABLE state (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-"""
 
 # Where each record of a file ends in it: at the sum of the lengths so far. Nothing of
 # that is stored, so a layout that changes moves nothing, and no row pays for it.
@@ -80,12 +47,6 @@ WITH places AS (
 )
 SELECT stop, record FROM places JOIN records USING (number)
 """
-
-# Where a custom_id was seen in this run. A temporary table lives in a file of its
-# own and goes with the connection: finding duplicates takes disk, not memory.
-SEEN = "CREATE TEMP TABLE seen (custom_id TEXT PRIMARY KEY, line INTEGER) WITHOUT ROWID"
-
-_Item = TypeVar("_Item")
 
 
 class Record(NamedTuple):
@@ -136,92 +97,11 @@ class Journal:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        try:
-            # The threads that use the connection take turns; see `Store`.
-            self._database = sqlite3.connect(
-                path, timeout=PATIENCE, isolation_level=None, check_same_thread=False
-            )
-        except sqlite3.Error as error:
-            raise ConfigurationError(
-                f"the journal {path} cannot be opened ({error}); see --journal"
-            ) from error
-        self._apart = False
+        self._database = open_database(path)
+        self._apart = self._get("layout") == "apart"
         self._number = 0
         self._resumed = False  # whether rows have ended in an earlier run
-        try:
-            self._open()
-        except BaseException:
-            # Closing reads the file once more, and complains once more.
-            with suppress(sqlite3.Error, UnicodeDecodeError):
-                self._database.close()
-            raise
-
-    def _open(self) -> None:
-        try:
-            self._prepare()
-            self._apart = self._get("layout") == "apart"
-            damage = damage_in(self._database)
-            self._count()
-        except UnicodeDecodeError:
-            # SQLite quotes the file in what it says of it.
-            damage = "what it holds is no text"
-        except sqlite3.DatabaseError as error:
-            # There is none where Python refuses what SQLite found.
-            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
-            if code == sqlite3.SQLITE_BUSY:
-                raise self._held() from error
-            if code not in DAMAGE:
-                raise
-            damage = str(error)
-        if damage is not None:
-            raise ConfigurationError(
-                f"the journal {self.path} is damaged ({damage}), so which rows were "
-                f"answered cannot be told: get it back from a copy, or move it and "
-                f"the output away to begin anew"
-            )
-
-    def _prepare(self) -> None:
-        run = self._database.execute
-        run("PRAGMA locking_mode=EXCLUSIVE")
-        self._check_owner()
-        run("PRAGMA journal_mode=WAL")
-        run("PRAGMA synchronous=FULL")
-        with self._transaction():
-            if self._pragma("schema_version") == 0:
-                for statement in SCHEMA.split(";"):
-                    run(statement)
-                run(f"PRAGMA application_id={APPLICATION}")
-                run(f"PRAGMA user_version={VERSION}")
-        run(SEEN)
-
-    def _check_owner(self) -> None:
-        try:
-            if self._pragma("schema_version") == 0:
-                return
-        except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
-                raise
-            raise self._foreign() from error
-        if self._pragma("application_id") != APPLICATION:
-            raise self._foreign()
-        version = self._pragma("user_version")
-        if version != VERSION:
-            other = "a later" if version > VERSION else "an earlier"
-            raise ConfigurationError(
-                f"the journal {self.path} was written by {other} version of aitor "
-                f"(its format is {version}, this one reads {VERSION})"
-            )
-
-    def _held(self) -> ConfigurationError:
-        return ConfigurationError(
-            f"the journal {self.path} is held by another run of this batch; "
-            f"wait until it has ended, or give this one another -o and --journal"
-        )
-
-    def _foreign(self) -> ConfigurationError:
-        return ConfigurationError(
-            f"{self.path} is there and is no journal of a batch; see --journal"
-        )
+        self._count()
 
     def close(self) -> None:
         """Let go of the file."""
@@ -257,8 +137,8 @@ class Journal:
         if self.holds(failed=False) and not accept:
             raise ConfigurationError(
                 f"the answers in {self.path} were got with other settings "
-                f"({', '.join(differ)}); go back to those, keep the answers with "
-                f"--accept-changes, or begin anew with --restart"
+                f"({', '.join(differ)}); go back to those, or keep the answers with "
+                f"--accept-changes"
             )
         with self._transaction():
             self._database.execute("DELETE FROM settings")
@@ -317,66 +197,44 @@ class Journal:
         Return those of *rows* that have not ended yet.
 
         Raises:
-            InputError: If a name occurs twice in this run's input, or a row that has
-                ended asks for something else now.
+            InputError: If a row that has ended asks for something else now.
         """
         todo: list[Row] = []
         failed = 0
-        with self._transaction():
-            for piece in _pieces(rows):
-                self._see(piece)
-                ended = self._ended(piece) if self._resumed else {}
-                for row in piece:
-                    if row.custom_id not in ended:
-                        todo.append(row)
-                        continue
-                    fingerprint, has_failed = ended[row.custom_id]
-                    if fingerprint != row.fingerprint:
-                        raise self._changed(row, failed=bool(has_failed))
-                    failed += has_failed
+        for piece in pieces(rows):
+            ended = self._ended(piece) if self._resumed else {}
+            for row in piece:
+                if row.custom_id not in ended:
+                    todo.append(row)
+                    continue
+                known, has_failed = ended[row.custom_id]
+                # A record that was taken over is known by its own id.
+                if known != row.fingerprint and known != row.record_id:
+                    raise self._changed(row, failed=bool(has_failed))
+                failed += has_failed
         return Admitted(todo, len(rows) - len(todo) - failed, failed)
-
-    def _see(self, rows: Sequence[Row]) -> None:
-        try:
-            self._insert("seen", [(row.custom_id, row.line) for row in rows])
-        except sqlite3.IntegrityError:
-            # Nothing of the statement was stored: one at a time tells which it was.
-            for row in rows:
-                self._see_one(row)
-
-    def _see_one(self, row: Row) -> None:
-        try:
-            self._insert("seen", [(row.custom_id, row.line)])
-        except sqlite3.IntegrityError:
-            query = "SELECT line FROM seen WHERE custom_id = ?"
-            (first,) = self._database.execute(query, (row.custom_id,)).fetchone()
-            raise InputError(
-                f"custom_id {row.custom_id!r} is both in line {first} and in line "
-                f"{row.line}: each row needs a name of its own"
-            ) from None
 
     def _ended(self, rows: Sequence[Row]) -> dict[str, tuple[str, int]]:
         names = [row.custom_id for row in rows]
         query = (
             "SELECT custom_id, fingerprint, failed FROM records "  # noqa: S608
-            f"WHERE custom_id IN ({_marks(names)})"
+            f"WHERE custom_id IN ({marks(names)})"
         )
         found = self._database.execute(query, names)
         return {name: (fingerprint, failed) for name, fingerprint, failed in found}
 
     def _insert(self, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        for piece in _pieces(rows):
-            values = ",".join(f"({_marks(row)})" for row in piece)
+        for piece in pieces(rows):
+            values = ",".join(f"({marks(row)})" for row in piece)
             statement = f"INSERT INTO {table} VALUES {values}"  # noqa: S608  # our own
             self._database.execute(statement, tuple(chain(*piece)))
 
     def _changed(self, row: Row, *, failed: bool) -> InputError:
         ended = "failed" if failed else "was answered"
-        retry = ", run the failed ones again with --retry-failed" if failed else ""
+        retry = ", or run the failed ones again with --retry-failed" if failed else ""
         return InputError(
             f"row {row.custom_id!r} (line {row.line}) {ended} in an earlier run, and "
-            f"asks for something else now; give it another custom_id{retry}, or "
-            f"begin anew with --restart"
+            f"asks for something else now; give it another custom_id{retry}"
         )
 
     def add(self, records: Iterable[Record]) -> list[bytes]:
@@ -398,6 +256,35 @@ class Journal:
             self._insert("records", rows)
         self._number += len(rows)
         return [b"".join(text) for text in texts]
+
+    def take_over(self, records: Iterable[Record]) -> int:
+        """
+        Store those of *records* whose names are not known; the files are rewritten.
+
+        Args:
+            records: Of an output; the fingerprints of their rows are the records' ids.
+
+        Returns:
+            How many.
+        """
+        before = self._number
+        with self._transaction():
+            for record in records:
+                row = record.row
+                if self._ended([row]):
+                    continue
+                self._number += 1
+                identity = (self._number, row.custom_id, row.fingerprint, row.line)
+                stored = (*identity, int(record.failed), record.text)
+                self._insert("records", [(*stored, digest(*stored))])
+            self._set("rewrite", "1")
+        taken = self._number - before
+        self._count()
+        return taken
+
+    def lacks(self, record: Record) -> bool:
+        """Return whether no record of that name is stored."""
+        return not self._ended([record.row])
 
     def last_before(self, file: int, place: int) -> tuple[int, bytes]:
         """Return where the last record that ends by *place* ends, and its text."""
@@ -435,10 +322,6 @@ class Journal:
         # A row that has ended in this run has been seen in this run.
         self._resumed = self._number > 0
 
-    def _pragma(self, name: str) -> int:
-        value: int = self._database.execute(f"PRAGMA {name}").fetchone()[0]
-        return value
-
     def _get(self, name: str) -> str | None:
         query = "SELECT value FROM state WHERE name = ?"
         found = self._database.execute(query, (name,)).fetchone()
@@ -447,15 +330,6 @@ class Journal:
     def _set(self, name: str, value: str) -> None:
         query = "INSERT OR REPLACE INTO state VALUES (?, ?)"
         self._database.execute(query, (name, value))
-
-
-def _pieces(rows: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
-    for first in range(0, len(rows), AT_ONCE):
-        yield rows[first : first + AT_ONCE]
-
-
-def _marks(values: Sequence[object]) -> str:
-    return ",".join("?" * len(values))
 
 
 def _hash(name: str, value: Any) -> str:

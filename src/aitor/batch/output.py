@@ -5,7 +5,10 @@ What a file holds is a beginning of what the journal says, or the file is not ou
 That is checked where it matters, at the end: the last whole record must be there
 byte for byte, and what follows must be the torn beginning of the next. Then the
 torn piece is cut off and the rest written from the journal. A file that looks
-otherwise is refused and left as it is, for it may be anything.
+otherwise is refused and left as it is, for it may be anything; what it seems to be
+says what to do, and nothing that is advised costs an answer that was paid for.
+
+A file is held by one run, whatever names it has: the lock is on the file itself.
 
 A pipe has a reader, who may take nothing for an hour. Files are written in a thread,
 which nobody can call back; a reader is waited for on the event loop, so that whoever
@@ -13,6 +16,7 @@ cancels the run does not wait for him.
 """
 
 import errno
+import fcntl
 import os
 import select
 import stat
@@ -23,7 +27,9 @@ from pathlib import Path
 
 import anyio
 
-from aitor.batch.journal import Journal
+from aitor.batch.database import PRIVATE, held
+from aitor.batch.journal import Journal, Record
+from aitor.batch.record import read_record
 from aitor.batch.source import may_block
 from aitor.errors import ConfigurationError
 
@@ -48,6 +54,9 @@ def default_journal(output: str) -> str | None:
     with suppress(OSError):
         if not stat.S_ISREG(Path(output).stat().st_mode):
             return None
+        # By the file's own name: through a link it is the same batch.
+        if Path(output).is_symlink():
+            output = os.path.realpath(output)
     return f"{output}.journal"
 
 
@@ -80,6 +89,8 @@ class OutputFile:
             ) from error
         status = os.fstat(self._descriptor)
         self.is_stream = is_stdout(path) or not stat.S_ISREG(status.st_mode)
+        if not self.is_stream:
+            self._hold()
         self._has_reader = may_block(self._descriptor)
         self._waiting = bytearray()
 
@@ -105,13 +116,72 @@ class OutputFile:
         torn = os.pread(self._descriptor, len(following) + 1, place)
         found = os.pread(self._descriptor, len(last), place - len(last))
         if found != last or not following.startswith(torn):
-            raise ConfigurationError(
-                f"{self.path} holds something that is not in {journal.path}; move it "
-                f"away to have it written again from there, or give another -o"
-            )
+            raise self._differs(journal)
         os.ftruncate(self._descriptor, place)
         self._copy(journal, place)
         return len(torn)
+
+    def records(self) -> Iterator[Record]:
+        """
+        Yield the records in it; a torn end is none.
+
+        Raises:
+            ConfigurationError: If it holds something else.
+        """
+        for number, text in self._lines():
+            record = read_record(text)
+            if record is not None:
+                yield record
+            elif text.endswith(b"\n"):
+                raise ConfigurationError(
+                    f"{self.path}, line {number} is no record of a batch; remove it, "
+                    f"and run the same command again"
+                )
+
+    def _lines(self) -> Iterator[tuple[int, bytes]]:
+        with os.fdopen(os.dup(self._descriptor), "rb") as file:
+            file.seek(0)
+            yield from enumerate(file, 1)
+
+    def _differs(self, journal: Journal) -> ConfigurationError:
+        """Return the error for a file that is no beginning of what *journal* says."""
+        wrong = records = unknown = 0
+        for number, text in self._lines():
+            record = read_record(text)
+            if record is not None:
+                records += 1
+                unknown += journal.lacks(record)
+            else:
+                wrong = wrong or number
+        path, where = self.path, journal.path or "the journal"
+        if not records:
+            return ConfigurationError(
+                f"{path} holds something that is no record of a batch (line {wrong}); "
+                f"give another -o"
+            )
+        if not unknown:
+            return ConfigurationError(
+                f"{path} holds other lines, or in another order, than {where}, which "
+                f"has all of its records; move it away to have it written again from "
+                f"there, without asking anybody"
+            )
+        also = f", and in line {wrong} something that is none: remove that" * bool(
+            wrong
+        )
+        return ConfigurationError(
+            f"{path} holds {unknown:,} records that are not in {where}{also}. Name "
+            f"the journal that they were written with (--journal), or, if it is lost "
+            f"or too old, take them over with --recover"
+        )
+
+    def _hold(self) -> None:
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._descriptor)
+            raise held(self.path) from None
+        except OSError:
+            """Some network file systems have no locks; the journal is held."""
 
     def rewrite(self, journal: Journal) -> None:
         """
@@ -194,4 +264,4 @@ def _open(path: str) -> int:
         os.set_blocking(descriptor, True)
         return descriptor
     # A directory that is missing is more likely misspelt than wanted: not made.
-    return os.open(Path(path), os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+    return os.open(Path(path), os.O_RDWR | os.O_CREAT | os.O_APPEND, PRIVATE)

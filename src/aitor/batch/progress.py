@@ -12,12 +12,16 @@ from decimal import Decimal
 
 import anyio
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Table
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Column, Table
 from rich.text import Text
 
+from aitor.batch.health import on_the_wire, troubles
 from aitor.batch.summary import Served, Summary
+from aitor.broker.broker import Broker
 from aitor.broker.ledger import Totals
+from aitor.broker.statistics import Statistics
 from aitor.outcomes import Outcome
 from aitor.terminal import one_line
 
@@ -25,6 +29,9 @@ __all__ = ("Pace", "cell", "report", "show_progress")
 
 INTERVAL = 0.25
 """Seconds between two drawings of the line."""
+
+BAR = 16
+"""Characters of the bar."""
 
 WIDTH = 200
 """Characters that a table may take where there is no terminal."""
@@ -62,66 +69,82 @@ class Pace:
 
 
 async def show_progress(
-    summary: Summary, console: Console, limit: int | None = None
+    summary: Summary, console: Console, broker: Broker | None = None
 ) -> None:
     """
-    Draw the line until cancelled.
+    Draw the line until cancelled, and below it what is wrong with providers.
 
     Args:
         summary: The numbers as they grow.
         console: The terminal.
-        limit: Most rows that are taken.
+        broker: Whose providers are looked at.
     """
     pace = Pace()
-    columns = BarColumn(bar_width=16), TextColumn("{task.description}", markup=False)
     # Without a thread of its own, which would read the numbers while they change.
-    with Progress(
-        *columns,
-        console=console,
-        auto_refresh=False,
-        transient=True,
-        redirect_stdout=False,
-    ) as progress:
-        task = progress.add_task("", total=None)
+    with Live(
+        console=console, auto_refresh=False, transient=True, redirect_stdout=False
+    ) as live:
         while True:
             done = summary.succeeded + summary.failed
             now = anyio.current_time()
             rates = pace.sample(now, done, summary.total.usage.total_tokens)
-            total = expected_rows(summary, limit)
-            progress.update(
-                task,
-                total=total,
-                completed=summary.ended,
-                description=one_line(line(summary, total, *rates)),
-            )
-            progress.refresh()
+            statistics = broker.statistics() if broker is not None else None
+            width = console.width - BAR - 1
+            text = line(summary, *rates, statistics=statistics, width=width)
+            bar = ProgressBar(summary.expected, summary.ended, BAR, animation_time=now)
+            rows = Table.grid(Column(width=BAR), Column(no_wrap=True), padding=(0, 1))
+            rows.add_row(bar, cell(text, WIDTH))
+            wrong = troubles(statistics) if statistics is not None else {}
+            for trouble in wrong.values():
+                rows.add_row("", cell(trouble, WIDTH))
+            live.update(rows, refresh=True)
             await anyio.sleep(INTERVAL)
 
 
-def expected_rows(summary: Summary, limit: int | None) -> int | None:
-    """Return how many rows there will be, judged by the length of those read."""
-    if summary.bytes_in_all is None or not summary.bytes_read:
-        return None
-    total = round(summary.rows * summary.bytes_in_all / summary.bytes_read)
-    return min(total, limit) if limit is not None else total
-
-
 def line(
-    summary: Summary, total: int | None, rows_a_second: float, tokens_a_second: float
+    summary: Summary,
+    rows_a_second: float,
+    tokens_a_second: float,
+    *,
+    statistics: Statistics | None = None,
+    width: int | None = None,
 ) -> str:
-    """Return the line."""
-    parts = [f"{summary.ended:,}" + (f" of {total:,} rows" if total else " rows")]
+    """
+    Return the line.
+
+    Args:
+        summary: The numbers.
+        rows_a_second: The pace.
+        tokens_a_second: Likewise.
+        statistics: The broker's, to tell what is on the wire from what waits.
+        width: Characters that there are; what matters least is left out beyond that.
+    """
+    total, ended = summary.expected, summary.ended
+    wire = summary.in_flight if statistics is None else on_the_wire(statistics)
+    waiting = max(0, summary.in_flight - wire)
+    failed = summary.failed + summary.earlier_failed
+    left = ""
     if total and rows_a_second > 0:
-        parts.append(f"{duration((total - summary.ended) / rows_a_second)} left")
-    parts += [
-        f"{rows_a_second:,.1f} rows/s",
-        f"{tokens_a_second:,.0f} tokens/s",
-        f"cost {cost_in_words(summary.total)}",
-        f"{summary.in_flight:,} in flight",
+        left = f"{duration((total - ended) / rows_a_second)} left"
+    # In the order in which they are said, and how much each matters.
+    parts = [
+        (0, f"{ended:,}" + (f" of {total:,} rows" if total is not None else " rows")),
+        (1, f"{failed:,} failed" if failed else ""),
+        (4, left),
+        (5, f"{rows_a_second:,.1f} rows/s"),
+        (7, f"{tokens_a_second:,.0f} tokens/s"),
+        (6, f"cost {cost_in_words(summary.total)}"),
+        (2, f"{min(wire, summary.in_flight):,} on the wire"),
+        (3, f"{waiting:,} waiting" if waiting else ""),
     ]
-    if failed := summary.failed + summary.earlier_failed:
-        parts.insert(1, f"{failed:,} failed")
-    return ", ".join(parts)
+    told = [part for part in parts if part[1]]
+    while width is not None and len(_joined(told)) > width and len(told) > 1:
+        told.remove(max(told))
+    return _joined(told)
+
+
+def _joined(parts: Iterable[tuple[int, str]]) -> str:
+    return ", ".join(text for _, text in parts)
 
 
 def cost_in_words(served: Served) -> str:
@@ -224,9 +247,9 @@ def _asked(totals: dict[str, Totals]) -> Table:
     return table
 
 
-def cell(text: object) -> Text:
+def cell(text: object, most: int = WORDS) -> Text:
     """Return *text*, which came from outside, as a table may have it: no markup."""
-    return Text(one_line(text, WORDS))
+    return Text(one_line(text, most))
 
 
 def _listed(words: Iterable[str]) -> str:
@@ -236,6 +259,8 @@ def _listed(words: Iterable[str]) -> str:
 def _failures(summary: Summary) -> Table:
     table = Table("failed with", box=None, pad_edge=False)
     table.add_column("rows", justify="right")
+    table.add_column("the first of them", overflow="fold")
     for name, rows in summary.failures.most_common():
-        table.add_row(cell(name), f"{rows:,}")
+        reason = cell(summary.reasons.get(name, ""), WIDTH)
+        table.add_row(cell(name), f"{rows:,}", reason)
     return table

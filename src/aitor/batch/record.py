@@ -11,9 +11,8 @@ more than a newline for the end of one, and half a character, as models do send
 them, can be written at all.
 """
 
-import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from decimal import Decimal
 from typing import Any
@@ -25,7 +24,7 @@ from aitor.batch.rows import Row
 from aitor.errors import LLMError
 from aitor.messages import Attempt, Reply, Usage
 
-__all__ = ("answered", "failed")
+__all__ = ("answered", "failed", "read_record")
 
 # A custom provider's answer may hold what JSON has no word for: its text goes in.
 _ENCODER = json.JSONEncoder(separators=(",", ":"), default=str)
@@ -41,11 +40,7 @@ def answered(row: Row, reply: Reply, *, seconds: float, cost: Decimal | None) ->
         seconds: From when it was handed to the broker.
         cost: In US dollars; None where it is unknown.
     """
-    response = {
-        "status_code": 200,
-        "request_id": reply.request_id,
-        "body": _body(reply),
-    }
+    response = {"status_code": 200, "request_id": reply.request_id}
     ours = {
         "provider": reply.provider,
         "model": reply.model,
@@ -56,7 +51,11 @@ def answered(row: Row, reply: Reply, *, seconds: float, cost: Decimal | None) ->
         "seconds": round(seconds, 6),
         "attempts": _attempts(reply.attempts),
     }
-    return _record(row, response, None, ours)
+    try:
+        return _record(row, {**response, "body": _body(reply)}, None, ours)
+    except Exception:  # noqa: BLE001  # the answer is paid for
+        # A provider of one's own may bring what cannot be written down.
+        return _record(row, {**response, "body": _made(reply, {})}, None, ours)
 
 
 def failed(row: Row, error: LLMError, *, seconds: float) -> Record:
@@ -82,15 +81,39 @@ def failed(row: Row, error: LLMError, *, seconds: float) -> Record:
     return _record(row, None, told, ours)
 
 
+def read_record(text: bytes) -> Record | None:
+    """
+    Return the record that a line of an output is; None if it is none.
+
+    Of its row no more is known than the record tells: its name, and as its fingerprint
+    the record's own id; see `Row.record_id`.
+    """
+    try:
+        fields = json.loads(text)
+        name, custom_id = fields["id"], fields["custom_id"]
+        failed = fields["error"] is not None
+        ours = fields["aitor"]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return None
+    if not (isinstance(name, str) and isinstance(custom_id, str)):
+        return None
+    if not (name.startswith("batch_req_") and isinstance(ours, dict)):
+        return None
+    line = ours.get("line")
+    row = Row(custom_id, line if isinstance(line, int) else 0, name)
+    return Record(row, failed=failed, text=text)
+
+
 def _record(
     row: Row,
     response: dict[str, Any] | None,
     error: dict[str, Any] | None,
     ours: dict[str, Any],
 ) -> Record:
-    name = hashlib.sha256(f"{row.fingerprint} {row.custom_id}".encode()).hexdigest()
+    if row.columns:
+        ours["columns"] = dict(row.columns)
     fields = {
-        "id": f"batch_req_{name[:32]}",
+        "id": row.record_id,
         "custom_id": row.custom_id,
         "response": response,
         "error": error,
@@ -112,7 +135,11 @@ def _body(reply: Reply) -> dict[str, Any]:
     if reply.body:
         return dict(reply.body)
     # A provider of one's own may bring none, and who reads the file looks for it.
-    message = reply.message or {"role": "assistant", "content": reply.text}
+    return _made(reply, reply.message)
+
+
+def _made(reply: Reply, message: Mapping[str, Any]) -> dict[str, Any]:
+    message = message or {"role": "assistant", "content": reply.text}
     choice = {"index": 0, "message": message, "finish_reason": reply.finish_reason}
     return {
         "object": "chat.completion",

@@ -1,16 +1,23 @@
 """
 Run a batch: rows out of a file, through a broker, records into another.
 
-Three things happen at once. The broker pulls rows as it has room for them; what
-comes back is handed to a writer; and the writer stores what has gathered, a group at
-a time, so that no row waits for the disk on its way. In memory is what is in flight,
-two groups of records and a piece of the input.
+A file is looked through first: which names its rows have, and how many there are. So
+a name given twice is found before anything is paid for, and how far a batch is needs no
+guess. Then three things happen at once. The broker pulls rows as it has room for them;
+what comes back is handed to a writer; and the writer stores it, a group at a time.
+In memory is what is in flight, two groups of records and a piece of the input.
+
+Nothing that may fail stands between an answer and its record: what is optional, such as
+its price, was loaded before the first call, and costs a column where it fails.
 """
 
 import os
+import stat
+import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -18,13 +25,16 @@ from typing import TYPE_CHECKING, Any, cast
 import anyio
 from anyio import to_thread
 
-from aitor.batch.journal import Admitted, Record
+from aitor.batch.health import at_stake, until
+from aitor.batch.journal import Admitted
 from aitor.batch.output import default_journal, is_stdout
 from aitor.batch.record import answered, failed
 from aitor.batch.rows import Row
-from aitor.batch.source import Source
+from aitor.batch.source import STDIN, Source
 from aitor.batch.store import Store, StoreOptions
 from aitor.batch.summary import Summary
+from aitor.batch.writer import Writer
+from aitor.broker.policy import POLICIES, Charge
 from aitor.broker.prices import Cost
 from aitor.errors import (
     AccountError,
@@ -32,7 +42,7 @@ from aitor.errors import (
     BrokerClosedError,
     ConfigurationError,
 )
-from aitor.messages import Reply, Request
+from aitor.messages import Attempt, Reply, Request
 from aitor.outcomes import Outcome
 
 if TYPE_CHECKING:
@@ -46,18 +56,12 @@ Name = str | os.PathLike[str]
 DELIVERY = {"max_in_flight", "timeout", "priority", "tenant"}
 """How rows are delivered; all else that `Broker.map` takes can change an answer."""
 
-GROUP = 256
-"""Most records that wait to be stored; while there are as many, no more are taken."""
 
-GATHER = 0.05
+GIVE_UP_AFTER = 30.0
 """
-Seconds that a group gathers unless it is full before. Waiting for the disk after
-each record would cost more than all the rest of a row; what a kill may lose by
-gathering is little beside what is in flight.
+Seconds that a batch tries to reach anybody at all: longer than a server takes to be
+started again, and shorter than anybody watches a batch that does nothing.
 """
-
-LAST_WAIT = 0.5
-"""Seconds that the reader of a pipe has left when the run is cancelled."""
 
 
 async def run_batch(
@@ -69,9 +73,11 @@ async def run_batch(
     errors: Name | None = None,
     settings: Mapping[str, Any] | None = None,
     restart: bool = False,
+    recover: bool = False,
     retry_failed: bool = False,
     accept_changes: bool = False,
     limit: int | None = None,
+    give_up_after: float | None = GIVE_UP_AFTER,
     stop: anyio.Event | None = None,
     summary: Summary | None = None,
     cost: Cost | None = None,
@@ -96,10 +102,16 @@ async def run_batch(
         settings: By name, what else can change an answer; see `identity`. Answers
             got with other settings are not mixed with these.
         restart: Forget all that is stored and begin anew.
+        recover: Take over what *output* and *errors* hold and the journal does not
+            know, for it was lost or is too old. Those rows count as got with these
+            settings.
         retry_failed: Run the rows again that failed in an earlier run. Their old
             records are taken out of the files before anything is sent.
         accept_changes: Keep the stored answers although *settings* have changed.
         limit: Take only the first so many rows.
+        give_up_after: Seconds after which the run ends if no provider was reached by
+            then: wrong addresses, no network, or dead keys. None waits for ever, and
+            so does everybody who was reached once.
         stop: When it is set no more rows are taken; those in flight are waited for.
         summary: Counts as the batch goes on; by default a new one.
         cost: Tells what an answer cost; see `Prices`.
@@ -114,6 +126,7 @@ async def run_batch(
         InputError: If two rows have one name, or a row asks for something else than
             it did when its record was stored. What was in flight is stored.
         StorageError: If the disk is full. What is stored is intact.
+        UnreachableError: If no provider was reached within *give_up_after*.
         AccountError: If no provider takes its account any more (key, purse). No row
             would be answered until a human acts, so none has failed.
     """
@@ -126,6 +139,7 @@ async def run_batch(
         journal=None if journal is None else os.fspath(journal),
         settings={**(settings or {}), **changing},
         restart=restart,
+        recover=recover,
         retry_failed=retry_failed,
         accept_changes=accept_changes,
     )
@@ -135,8 +149,12 @@ async def run_batch(
     try:
         async with _opened(os.fspath(source), limit, options) as (rows, store):
             await store.replay()
-            run = _Run(rows, store, summary, stop or anyio.Event(), cost)
-            await run.run(broker, asking)
+            places = asking.pop("max_in_flight", None)
+            if places is None:
+                asked = broker.sequence(asking.get("provider")).values()
+                places = sum(each.settings.workers for each in asked)
+            run = _Run(rows, store, summary, stop or anyio.Event(), cost, places)
+            await run.run(broker, asking, give_up_after)
     finally:
         summary.seconds = anyio.current_time() - began
     return summary
@@ -165,13 +183,30 @@ def _check_apart(source: str, options: StoreOptions) -> None:
         "--errors": options.errors,
         "--journal": options.journal,
     }
-    seen: dict[Path, str] = {}
+    seen: dict[object, str] = {}
     for role, name in given.items():
-        if name is None or is_stdout(name):
+        if name is None:
             continue
-        other = seen.setdefault(Path(name).resolve(), role)
+        other = seen.setdefault(_file_of(name, role), role)
         if other != role:
             raise ConfigurationError(f"{other} and {role} are one file, {name}")
+
+
+def _file_of(name: str, role: str) -> object:
+    """Return what tells the file of that name from others, whatever its name is."""
+    stream = {"the input": sys.stdin}.get(role, sys.stdout)
+    try:
+        if name == STDIN or (role != "the input" and is_stdout(name)):
+            status = os.fstat(stream.fileno())
+        else:
+            status = Path(name).stat()
+    except (OSError, AttributeError, ValueError):
+        # It is not there, or it is closed: whoever opens it says what is wrong.
+        return os.path.realpath(name)
+    if stat.S_ISREG(status.st_mode):
+        return status.st_dev, status.st_ino
+    # Of a stream there is no beginning that could be lost.
+    return role
 
 
 class _Run:
@@ -184,6 +219,7 @@ class _Run:
         summary: Summary,
         stop: anyio.Event,
         cost: Cost | None,
+        places: int,
     ) -> None:
         self._source = source
         self._store = store
@@ -192,26 +228,38 @@ class _Run:
         self._cost = cost
         # Reading and writing share the store, and take turns.
         self._turns = anyio.CapacityLimiter(1)
-        self._writer = _Writer(store, self._turns)
+        self._places = places
+        self._writer = Writer(store, self._turns, places)
         self._rows: deque[Row] = deque()
         self._sent = 0
         self._given_up = False  # the broker has closed
         # By position in what the broker pulled: the row, and when it was pulled.
         self._flying: dict[int, tuple[Row, float]] = {}
-        summary.bytes_in_all = source.size
         summary.notes += store.notes
 
-    async def run(self, broker: "Broker", asking: Mapping[str, Any]) -> None:
+    async def run(
+        self, broker: "Broker", asking: Mapping[str, Any], give_up_after: float | None
+    ) -> None:
         """Carry the batch to its end, or until it is stopped."""
+        names = broker.sequence(asking.get("provider"))
+        looking = anyio.CancelScope()
+
+        async def look() -> None:
+            with looking:
+                if give_up_after is not None:
+                    await until(broker, names, give_up_after)
+
         failure: BaseException | None = None
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._writer.run)
+                tasks.start_soon(look)
                 try:
                     await self._exchange(broker, asking)
                 except Exception as error:  # noqa: BLE001 - raised again below
                     # Kept, so that it does not cancel the writer, which stores first.
                     failure = error
+                looking.cancel()
                 self._writer.finish()
         except BaseExceptionGroup as group:
             # The first one ended the run; others are what came of that.
@@ -222,6 +270,10 @@ class _Run:
         self._summary.finished = self._source.ended and not pending
 
     async def _exchange(self, broker: "Broker", asking: Mapping[str, Any]) -> None:
+        while not (self._source.scanned or self._stop.is_set()):
+            await to_thread.run_sync(self._announce, limiter=self._turns)
+        self._summary.expected = self._source.expected
+        asking = {**asking, "max_in_flight": self._places}
         async with broker.map(self, **asking) as results:
             try:
                 async for result in results:
@@ -229,6 +281,11 @@ class _Run:
             except BrokerClosedError:
                 # What was not read is pending, like what was given up.
                 self._given_up = True
+            except BaseException:
+                # What is on the wire now is given up, and may be paid for.
+                lost = min(at_stake(broker.statistics()), self._summary.in_flight)
+                self._summary.given_up += lost
+                raise
 
     # Rows go out.
 
@@ -261,13 +318,16 @@ class _Run:
         rows, admitted = await to_thread.run_sync(self._next_rows, limiter=self._turns)
         self._rows.extend(admitted.rows)
         self._summary.rows += rows
-        self._summary.bytes_read = self._source.bytes_read
         self._summary.earlier_succeeded += admitted.succeeded
         self._summary.earlier_failed += admitted.failed
 
+    def _announce(self) -> None:
+        self._store.announce(self._source.scan())
+
     def _next_rows(self) -> tuple[int, Admitted]:
         rows = self._source.read()
-        return len(rows), self._store.admit(rows)
+        announced = self._source.expected is not None
+        return len(rows), self._store.admit(rows, announced=announced)
 
     # Records come in.
 
@@ -276,7 +336,8 @@ class _Run:
         if error is not None and error.outcome is Outcome.CANCELLED:
             # The broker closed under it: it has no outcome, and is pending still.
             self._given_up = True
-            self._summary.in_flight -= not error.attempts
+            self._summary.in_flight -= 1
+            self._summary.given_up += any(map(_may_be_paid, error.attempts))
             return
         if isinstance(error, AccountError) and _by_account_alone(error):
             raise error
@@ -287,13 +348,21 @@ class _Run:
             count = partial(self._landed, self._summary.count_failure, error)
         else:
             reply = cast("Reply", result.reply)
-            cost = self._cost(reply) if self._cost is not None else None
+            cost = self._cost_of(reply)
             record = answered(row, reply, seconds=seconds, cost=cost)
             # Its text is in the record; the reply itself does not wait for the disk.
             by = (reply.provider, reply.model)
             told = (by, reply.usage, reply.attempts, cost)
             count = partial(self._landed, self._summary.count_answer, *told)
         await self._writer.put(record, count)
+
+    def _cost_of(self, reply: Reply) -> Decimal | None:
+        if self._cost is None:
+            return None
+        try:
+            return self._cost(reply)
+        except Exception:  # noqa: BLE001  # a price is not worth an answer
+            return None
 
     def _landed(self, count: Callable[..., None], *told: object) -> None:
         self._summary.in_flight -= 1
@@ -305,72 +374,13 @@ class _Run:
         await self._writer.put(record, partial(self._summary.count_failure, error))
 
 
+def _may_be_paid(attempt: Attempt) -> bool:
+    """Return whether a provider may have done the work of *attempt*."""
+    if attempt.outcome is Outcome.CONNECTION:
+        return False
+    return POLICIES[attempt.outcome].charge is Charge.RESERVED
+
+
 def _by_account_alone(error: AccountError) -> bool:
     """Return whether nothing but accounts kept a row from its answer."""
     return all(attempt.outcome is Outcome.ACCOUNT for attempt in error.attempts)
-
-
-class _Writer:
-    """
-    Stores records, a group at a time; a row counts once it is stored.
-
-    Whatever way the run ends but by the death of its process, the records that were
-    put here are stored: they are paid for.
-    """
-
-    def __init__(self, store: Store, turns: anyio.CapacityLimiter) -> None:
-        self._store = store
-        self._turns = turns
-        self._group: list[tuple[Record, Callable[[], None]]] = []
-        self._some = anyio.Event()
-        self._enough = anyio.Event()
-        self._room = anyio.Event()
-        self._finished = False
-
-    async def put(self, record: Record, stored: Callable[[], None]) -> None:
-        """
-        Have *record* stored; wait only while too many are waiting for it already.
-
-        Args:
-            record: The record.
-            stored: Called when it is on the disk.
-        """
-        while len(self._group) >= GROUP:
-            await self._room.wait()
-        self._group.append((record, stored))
-        self._some.set()
-        if len(self._group) == GROUP:
-            self._enough.set()
-
-    def finish(self) -> None:
-        """Say that nothing more comes."""
-        self._finished = True
-        self._some.set()
-        self._enough.set()
-
-    async def run(self) -> None:
-        """Store until `finish` was called and everything is stored."""
-        try:
-            while self._group or not self._finished:
-                await self._some.wait()
-                with anyio.move_on_after(GATHER):
-                    await self._enough.wait()
-                await self._save()
-                await self._store.flush()
-        finally:
-            with anyio.CancelScope(shield=True):
-                await self._save()
-            with anyio.move_on_after(LAST_WAIT, shield=True):
-                await self._store.flush()
-
-    async def _save(self) -> None:
-        group, self._group = self._group, []
-        self._some = anyio.Event()
-        self._enough = anyio.Event()
-        self._room.set()
-        self._room = anyio.Event()
-        if group:
-            records = [record for record, _ in group]
-            await to_thread.run_sync(self._store.save, records, limiter=self._turns)
-        for _, stored in group:
-            stored()

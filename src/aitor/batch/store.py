@@ -19,6 +19,7 @@ from anyio import to_thread
 
 from aitor.batch.errors import StorageError
 from aitor.batch.journal import ERRORS, OUTPUT, Admitted, Journal, Record
+from aitor.batch.names import Name, Names
 from aitor.batch.output import OutputFile
 from aitor.batch.rows import Row
 
@@ -37,6 +38,7 @@ class StoreOptions:
             the batch cannot be resumed.
         settings: By name, everything outside the rows that can change an answer.
         restart: Forget all that is stored.
+        recover: Take over records in the output that the journal does not know.
         retry_failed: Forget the rows that failed, so that they are run again.
         accept_changes: Keep answers that were got with other settings.
     """
@@ -46,6 +48,7 @@ class StoreOptions:
     journal: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     restart: bool = False
+    recover: bool = False
     retry_failed: bool = False
     accept_changes: bool = False
 
@@ -65,10 +68,15 @@ class Store:
 
     def __init__(self, options: StoreOptions) -> None:
         self.notes: list[str] = []
+        self._closing = ExitStack()
         self._files: list[OutputFile] = []
-        with _disk(options.journal):
-            self._journal = Journal(options.journal or "")
         try:
+            with _disk("the list of names seen (TMPDIR)"):
+                self._names = Names()
+            self._closing.callback(self._names.close)
+            with _disk(options.journal):
+                self._journal = Journal(options.journal or "")
+            self._closing.callback(self._journal.close)
             self._open(options)
         except BaseException:
             self.close()
@@ -76,12 +84,12 @@ class Store:
 
     def _open(self, options: StoreOptions) -> None:
         journal = self._journal
-        self._files.append(OutputFile(options.output, OUTPUT))
+        self._add_file(options.output, OUTPUT)
         if options.errors is not None:
-            self._files.append(OutputFile(options.errors, ERRORS))
+            self._add_file(options.errors, ERRORS)
         # The files are looked at before anything is decided that overwrites them:
         # where a wrong name was given, what is there stays.
-        if not journal.rewrite:
+        if not (journal.rewrite or options.recover):
             for file in self._files:
                 self._follow(file)
         with _disk(options.journal):
@@ -96,12 +104,30 @@ class Store:
                     f"rows that failed had other settings ({', '.join(differ)}); run "
                     f"them again with --retry-failed"
                 )
+        if options.recover:
+            self._recover()
         for file in self._files:
             if journal.rewrite and not file.is_stream:
                 with _disk(file.path):
                     file.rewrite(journal)
         with _disk(options.journal):
             journal.rewritten()
+
+    def _add_file(self, path: str, number: int) -> None:
+        file = OutputFile(path, number)
+        self._closing.enter_context(_disk(file.path))
+        self._closing.callback(file.close)
+        self._files.append(file)
+
+    def _recover(self) -> None:
+        for file in self._files:
+            if not file.is_stream:
+                with _disk(file.path):
+                    taken = self._journal.take_over(file.records())
+                self.notes.append(
+                    f"{taken:,} records of {file.path} were taken over; they count as "
+                    f"got with these settings"
+                )
 
     def _follow(self, file: OutputFile) -> None:
         with _disk(file.path):
@@ -112,15 +138,37 @@ class Store:
                 f"were cut off and written again from the journal"
             )
 
-    def admit(self, rows: Sequence[Row]) -> Admitted:
+    def announce(self, names: Sequence[Name]) -> None:
+        """
+        Note the names of rows to come, before any of them is asked.
+
+        Raises:
+            InputError: If one is given twice.
+            StorageError: If the disk is full.
+        """
+        with _disk("the list of names seen (TMPDIR)"):
+            self._names.add(names)
+
+    def admit(self, rows: Sequence[Row], *, announced: bool = False) -> Admitted:
         """
         Return those of *rows* that have not ended yet.
 
+        Args:
+            rows: The next ones of the input.
+            announced: Whether their names were.
+
         Raises:
-            InputError: As for `Journal.admit`.
+            InputError: If a name is given twice, or was announced elsewhere; else as
+                for `Journal.admit`.
             StorageError: If the disk is full.
         """
-        with _disk("the list of names seen (SQLITE_TMPDIR)"):
+        names = [Name(row.custom_id, row.line) for row in rows]
+        with _disk("the list of names seen (TMPDIR)"):
+            if announced:
+                self._names.check(names)
+            else:
+                self._names.add(names)
+        with _disk(self._journal.path):
             return self._journal.admit(rows)
 
     def save(self, records: Sequence[Record]) -> None:
@@ -175,11 +223,7 @@ class Store:
         Raises:
             StorageError: If what was written last did not reach the disk.
         """
-        with ExitStack() as stack:
-            stack.callback(self._journal.close)
-            for file in self._files:
-                stack.enter_context(_disk(file.path))
-                stack.callback(file.close)
+        self._closing.close()
 
 
 @contextmanager

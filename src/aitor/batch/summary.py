@@ -63,12 +63,15 @@ class Summary:
         succeeded: Rows that were answered in this run.
         failed: Rows that failed in this run.
         in_flight: Rows that were handed to the broker and have no record yet.
-        bytes_read: Bytes of the lines that were read so far.
-        bytes_in_all: The length of the input; None for a pipe.
+        given_up: Rows that were given up after they were sent: they may be paid for
+            again.
+        expected: How many rows there will be, once the input was looked through; None
+            before that, and for a pipe.
         finished: Whether every row of the input has its record.
         seconds: How long the run took; 0.0 until it has ended.
         served: By provider and model, what they answered.
         failures: By the name of the error's class, how many rows failed with it.
+        reasons: By the same name, what the first of them failed with.
         failovers: Rows for which more than one provider was asked.
         ledger: Every call on the wire, added up by provider and model.
         notes: What was odd about the files when they were opened, in sentences.
@@ -80,12 +83,13 @@ class Summary:
     succeeded: int = 0
     failed: int = 0
     in_flight: int = 0
-    bytes_read: int = 0
-    bytes_in_all: int | None = None
+    given_up: int = 0
+    expected: int | None = None
     finished: bool = False
     seconds: float = 0.0
     served: dict[tuple[str, str], Served] = field(default_factory=dict)
     failures: Counter[str] = field(default_factory=Counter)
+    reasons: dict[str, str] = field(default_factory=dict)
     failovers: int = 0
     ledger: Ledger = field(default_factory=Ledger)
     notes: list[str] = field(default_factory=list)
@@ -116,7 +120,9 @@ class Summary:
     def count_failure(self, error: LLMError) -> None:
         """Count a row that failed."""
         self.failed += 1
-        self.failures[type(error).__name__] += 1
+        name = type(error).__name__
+        self.failures[name] += 1
+        self.reasons.setdefault(name, str(error))
         self._count_attempts(error.attempts)
 
     def _count_attempts(self, attempts: Iterable[Attempt]) -> None:
@@ -176,6 +182,7 @@ class Summary:
                 for (provider, model), totals in self.ledger.entries().items()
             ],
             "failures": dict(self.failures.most_common()),
+            "reasons": self.reasons,
             "waits": _rounded(self.waits),
             "notes": self.notes,
         }

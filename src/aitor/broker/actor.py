@@ -137,6 +137,7 @@ class Actor:
         self._peers = peers if peers is not None else {}
         self._restarted = -math.inf
         self._aborted = False
+        self._last_error: str | None = None
         self._circuit = CircuitState.CLOSED
         self._generation = self.breaker.generation
         self._clock = WaitClock()
@@ -604,6 +605,9 @@ class Actor:
         )
         if error is not None:
             error.provider = self.name
+            self._last_error = error.message
+        elif answer is not None:
+            self._last_error = None
         call.envelope.attempts += (attempt,)
         self._ledger.record(attempt)
         if self._each:
@@ -659,16 +663,21 @@ class Actor:
             waited=Waits(*self._clock.mark(now)),
             mean_seconds=self._times.all.mean,
             totals=self._ledger.of_provider(self.name),
+            last_error=self._last_error,
         )
 
     def abort(self) -> None:
         """End everything that waits or runs, now."""
+        for call in self._running:
+            call.abort()
+        self.stop()
+
+    def stop(self) -> None:
+        """End everything that waits, and start nothing more."""
         self._aborted = True
         for call in self._mailbox.waiting():
             self._mailbox.remove(call)
             call.refuse(refusals.closed(self))
-        for call in self._running:
-            call.abort()
         # Others may share the limit, of another broker too.
         self.look_again(anyio.current_time())
 

@@ -67,6 +67,17 @@ class Lifecycle:
         """
         self._residence.check_process()
 
+    def stop(self) -> None:
+        """
+        Take no more requests, give up those that wait, and send nothing again.
+
+        What is on the wire may finish; whoever waited gets a `BrokerClosedError`.
+        """
+        self._closed = True
+        for actor in self._roster.everybody():
+            actor.stop()
+        self._delivery.abort()
+
     async def drain(self) -> None:
         """Take no more requests, and wait until every one has its outcome."""
         self._closed = True

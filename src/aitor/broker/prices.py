@@ -1,16 +1,16 @@
 """
 What an answer cost, in US dollars, where that is known.
 
-The prices are those of genai-prices, which is optional and is loaded when the first
-answer is priced. They are looked up by where the provider is, not by the model's
-name alone: a model of a known name on one's own machine has no known price. What is
-unknown is None, never zero.
+The prices are those of genai-prices, which is optional. It is loaded when this is
+made, not when the first answer is there: by then the system may have no descriptor left
+to read it with. They are looked up by where the provider is, not by the model's name
+alone: a model of a known name on one's own machine has no known price. What is unknown
+is None, never zero, and whatever fails here costs nobody an answer.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from aitor.messages import Reply, Usage
@@ -38,19 +38,12 @@ class Prices:
 
     def __init__(self, addresses: Mapping[str, str]) -> None:
         self._addresses = addresses
+        self._library = _library() if addresses else None
 
     @classmethod
     def of(cls, providers: Mapping[str, "Provider"]) -> "Prices":
         """Return the prices of *providers*, given by their names."""
         return cls(addresses_of(providers))
-
-    @cached_property
-    def _library(self) -> Any:
-        try:
-            import genai_prices  # optional, and slow to load
-        except ModuleNotFoundError:
-            return None
-        return genai_prices
 
     def __call__(self, reply: Reply) -> Decimal | None:
         """Return what *reply* cost; None where that is unknown."""
@@ -61,18 +54,7 @@ class Prices:
         address = self._addresses.get(provider)
         if address is None or self._library is None or usage.estimated:
             return None
-        tokens = self._library.Usage(
-            input_tokens=usage.input_tokens,
-            output_tokens=usage.output_tokens,
-            cache_read_tokens=usage.cached_tokens,
-            cache_write_tokens=usage.cache_write_tokens,
-        )
-        try:
-            price = self._library.calc_price(tokens, model, provider_api_url=address)
-        except (LookupError, ValueError):
-            return None
-        total: Decimal = price.total_price
-        return total
+        return _price(self._library, usage, model, address)
 
     def of_calls(
         self, provider: str, model: str | None, usage: Usage, calls: int
@@ -95,6 +77,31 @@ class Prices:
         )
         price = self.price(provider, model, part)
         return None if price is None else price * parts
+
+
+def _library() -> Any:
+    try:
+        import genai_prices  # optional, and slow to load
+    except Exception:  # noqa: BLE001  # it is not there, or it cannot be read
+        return None
+    # What it loads with its first price is loaded with this one.
+    _price(genai_prices, Usage(1, 1), "gpt-4o", "https://api.openai.com/v1")
+    return genai_prices
+
+
+def _price(library: Any, usage: Usage, model: str, address: str) -> Decimal | None:
+    try:
+        tokens = library.Usage(
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cache_read_tokens=usage.cached_tokens,
+            cache_write_tokens=usage.cache_write_tokens,
+        )
+        price = library.calc_price(tokens, model, provider_api_url=address)
+    except Exception:  # noqa: BLE001  # it knows no price, for whatever reason
+        return None
+    total: Decimal = price.total_price
+    return total
 
 
 def addresses_of(providers: Mapping[str, "Provider"]) -> dict[str, str]:

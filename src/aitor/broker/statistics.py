@@ -44,6 +44,7 @@ class ProviderStatistics:
         waited: Seconds, ever, that the first in the mailbox waited, by cause.
         mean_seconds: Mean time of recent answers.
         totals: Sums over all attempts at this provider.
+        last_error: What the last attempt failed with; None after an answer.
     """
 
     name: str
@@ -63,6 +64,7 @@ class ProviderStatistics:
     waited: Waits
     mean_seconds: float
     totals: Totals
+    last_error: str | None = None
 
     def __post_init__(self) -> None:
         # A view of a dictionary cannot be pickled.

@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Annotated
 
 from aitor import __version__
-from aitor.cli.exits import INTERRUPTED, MISUSED
+from aitor.cli.exits import INTERRUPTED, MISUSED, exits_for_crashes
 from aitor.cli.streams import exits_when_full, open_closed_streams, write
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def main() -> None:
         # The provider classes that a configuration names may lie where the command
         # runs; last, so that they cannot take the place of other modules.
         sys.path.append("")
-    with exits_when_full():
+    with exits_for_crashes(), exits_when_full():
         # Help, tables and messages of other libraries go there, too.
         run()
 

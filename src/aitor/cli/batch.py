@@ -2,8 +2,9 @@
 `aitor batch`: JSONL in, JSONL out, safe against crashes.
 
 Exit codes: 0 all rows were answered; 1 the batch is finished and some rows failed;
-2 the options, the configuration or the input are wrong; 75 it stopped early and the
-same command goes on from there; 130 and 143 likewise, after Control-C and SIGTERM.
+2 the options, the configuration or the input are wrong; 69 no provider was ever
+reached; 70 it crashed, which is a bug; 75 it stopped early and the same command goes on
+from there; 130 and 143 likewise, after Control-C and SIGTERM.
 """
 
 import gc
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from aitor.cli.exits import FAILED, MISUSED, exits_for_errors
+from aitor.cli.exits import FAILED, MISUSED, UNAVAILABLE, exits_for_errors
 from aitor.cli.exits import tell as _tell
 from aitor.cli.options import Backend, Config
 from aitor.cli.signals import last_one_ends
@@ -71,6 +72,12 @@ RetryFailed = Annotated[
 Restart = Annotated[
     bool, typer.Option("--restart", help="Forget every answer and begin anew.")
 ]
+Recover = Annotated[
+    bool,
+    typer.Option(
+        "--recover", help="Take over records in OUT that a lost journal lacks."
+    ),
+]
 AcceptChanges = Annotated[
     bool,
     typer.Option(
@@ -91,6 +98,13 @@ ModelName = Annotated[
 ]
 InFlight = Annotated[
     int | None, typer.Option(min=1, help="Most rows at once; else all workers.")
+]
+GiveUpAfter = Annotated[
+    float,
+    typer.Option(
+        min=0.0,
+        help="Seconds to wait while no provider was ever reached; 0 waits for ever.",
+    ),
 ]
 Timeout = Annotated[
     float | None, typer.Option(min=0.001, help="Seconds for each row, retries too.")
@@ -113,6 +127,7 @@ def batch(
     journal: JournalFile = None,
     retry_failed: RetryFailed = False,
     restart: Restart = False,
+    recover: Recover = False,
     accept_changes: AcceptChanges = False,
     limit: Limit = None,
     allow_failures: AllowFailures = 0,
@@ -120,6 +135,7 @@ def batch(
     model: ModelName = None,
     max_in_flight: InFlight = None,
     timeout: Timeout = None,
+    give_up_after: GiveUpAfter = 30.0,
     priority: Priority = 0,
     tenant: Tenant = None,
     config: Config = None,
@@ -147,17 +163,23 @@ def batch(
                 "standard output takes records or numbers, not both",
                 param_hint="--json",
             )
+    if restart and recover:
+        raise typer.BadParameter(
+            "what is forgotten cannot be taken over", param_hint="--recover"
+        )
     options = {
         "journal": journal or default_journal(output),
         "errors": errors,
         "retry_failed": retry_failed,
         "restart": restart,
+        "recover": recover,
         "accept_changes": accept_changes,
         "limit": limit,
         "provider": provider,
         "model": model,
         "max_in_flight": max_in_flight,
         "timeout": timeout,
+        "give_up_after": give_up_after or None,
         "priority": priority,
         "tenant": tenant,
     }
@@ -168,7 +190,9 @@ def batch(
 
         configuration = find_configuration(config)
         command = _Command(configuration, source, output, options)
-        command.draws = sys.stderr.isatty() and not (no_progress or quiet)
+        if not quiet:
+            command.shows = sys.stderr.isatty() and not no_progress
+            command.speaks = not command.shows
         gc.set_threshold(*PATIENT)
         anyio.run(command.run, backend=backend or configuration.backend)
         command.tell(quiet=quiet, as_json=as_json)
@@ -189,7 +213,8 @@ class _Command:
 
         from aitor.batch import Summary
 
-        self.draws = False
+        self.shows = False
+        self.speaks = False
         self._configuration = configuration
         self._files = (source, output)
         self._options = options
@@ -203,19 +228,27 @@ class _Command:
         """Run the batch until it has ended, or was ended."""
         import anyio
 
-        from aitor.batch.progress import show_progress
-
         broker = self._configuration.broker()
         stop, whole = anyio.Event(), anyio.CancelScope()
         async with anyio.create_task_group() as tasks:
-            await tasks.start(self._listen, stop, whole)
-            if self.draws:
-                limit = self._options["limit"]
-                tasks.start_soon(show_progress, self._summary, self._console, limit)
+            await tasks.start(self._listen, broker, stop, whole)
+            tasks.start_soon(self._show, broker)
             with whole:
                 await self._run_batch(broker, stop)
             tasks.cancel_scope.cancel()
         self._given_up = whole.cancel_called
+
+    async def _show(self, broker: "Broker") -> None:
+        from aitor.batch.health import tell_changes
+        from aitor.batch.progress import show_progress
+
+        try:
+            if self.shows:
+                await show_progress(self._summary, self._console, broker)
+            elif self.speaks:
+                await tell_changes(broker, _tell_if_taken)
+        except Exception as error:  # noqa: BLE001  # a picture is not worth a row
+            _tell_if_taken(f"progress is not shown any more ({type(error).__name__})")
 
     async def _run_batch(self, broker: "Broker", stop: "anyio.Event") -> None:
         from aitor.batch import Prices, identity, run_batch
@@ -239,12 +272,15 @@ class _Command:
 
     async def _listen(
         self,
+        broker: "Broker",
         stop: "anyio.Event",
         whole: "anyio.CancelScope",
         *,
         task_status: "TaskStatus[None]",
     ) -> None:
         import anyio
+
+        from aitor.batch.health import on_the_wire
 
         numbers = signal.SIGINT, signal.SIGTERM
         with (
@@ -258,20 +294,19 @@ class _Command:
                     whole.cancel()
                     continue
                 stop.set()
-                # A standard error that is stuck must not keep the next signal out.
-                if _takes_text(sys.stderr):
-                    _tell(
-                        f"no more rows are taken; waiting for "
-                        f"{self._summary.in_flight:,} in flight (again to give them "
-                        f"up)"
-                    )
+                broker.stop()
+                sent = on_the_wire(broker.statistics())
+                _tell_if_taken(
+                    f"no more rows are taken; waiting for {sent:,} on the wire (again "
+                    f"to give them up)"
+                )
 
     def tell(self, *, quiet: bool, as_json: bool) -> None:
         """Write what came of it."""
-        from aitor.batch import InputError, StorageError
+        from aitor.batch import InputError, StorageError, UnreachableError
         from aitor.batch.progress import report
 
-        known = InputError | StorageError | AccountError
+        known = InputError | StorageError | UnreachableError | AccountError
         if self._failure and not isinstance(self._failure, known):
             raise self._failure
         if self._given_up and not _takes_text(sys.stderr):
@@ -286,7 +321,7 @@ class _Command:
             _tell(str(self._failure))
         if not (self._summary.finished or isinstance(self._failure, InputError)):
             _tell(f"stopped with rows left; {self._next_time()}")
-        if lost := self._summary.in_flight:
+        if lost := self._summary.given_up:
             _tell(f"{lost:,} rows were given up in flight and may be paid for again")
 
     def _next_time(self) -> str:
@@ -296,10 +331,12 @@ class _Command:
 
     def exit_code(self, allow_failures: int) -> int:
         """Return what to exit with."""
-        from aitor.batch import InputError
+        from aitor.batch import InputError, UnreachableError
 
         if isinstance(self._failure, InputError):
             return MISUSED
+        if isinstance(self._failure, UnreachableError):
+            return UNAVAILABLE
         if self._failure is None and self._summary.finished:
             failed = self._summary.failed + self._summary.earlier_failed
             return FAILED if failed > allow_failures else 0
@@ -311,5 +348,14 @@ class _Command:
 def _takes_text(stream: TextIO) -> bool:
     """Return whether a line can be written to *stream* without waiting."""
     ready = select.poll()
-    ready.register(stream, select.POLLOUT)
+    try:
+        ready.register(stream, select.POLLOUT)
+    except (OSError, ValueError):
+        return True  # there is no file behind it
     return bool(ready.poll(0))
+
+
+def _tell_if_taken(text: str) -> None:
+    # A standard error that is stuck must not keep a signal out, or the batch.
+    if _takes_text(sys.stderr):
+        _tell(text)

@@ -1,21 +1,42 @@
 """
 Exit codes, and how an error becomes one: a line on standard error, no traceback.
+
+Those beyond 2 are the ones of BSD's `sysexits`. 1 says that what was asked for was
+done and is not all good. A crash is a bug of ours or of a provider's class; it says
+where it is, and has a code of its own: a script that goes on after a 1 must not then.
 """
 
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 from aitor.errors import ConfigurationError, LLMError
 from aitor.terminal import one_line
 
-__all__ = ("FAILED", "INTERRUPTED", "MISUSED", "exits_for_errors", "tell")
+__all__ = (
+    "CRASHED",
+    "FAILED",
+    "INTERRUPTED",
+    "MISUSED",
+    "UNAVAILABLE",
+    "exits_for_crashes",
+    "exits_for_errors",
+    "tell",
+)
 
 FAILED = 1
 """A request was not answered."""
 
 MISUSED = 2
 """The options or the configuration are wrong; nothing was sent."""
+
+UNAVAILABLE = 69
+"""Nobody could be asked (`EX_UNAVAILABLE`)."""
+
+CRASHED = 70
+"""Something raised what nobody expected: a bug (`EX_SOFTWARE`)."""
 
 INTERRUPTED = 130
 """Control and C, as shells count it."""
@@ -40,6 +61,24 @@ def exits_for_errors() -> Iterator[None]:
         if group.subgroup(KeyboardInterrupt) is None:
             raise
         raise SystemExit(INTERRUPTED) from None
+
+
+@contextmanager
+def exits_for_crashes() -> Iterator[None]:
+    """Turn what nobody expected into a place, a line and an exit code."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001  # that is what it is for
+        _crash(error)
+
+
+def _crash(error: BaseException) -> NoReturn:
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        (error,) = error.exceptions
+    # Where it is and not what it says: a text may hold a prompt or a key.
+    traceback.print_tb(error.__traceback__)
+    tell(f"crashed with {type(error).__name__}; this is a bug, here or in a provider")
+    raise SystemExit(CRASHED) from None
 
 
 def tell(text: str, by: str = "aitor: ") -> None:
