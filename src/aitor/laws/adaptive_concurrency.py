@@ -43,8 +43,8 @@ SOONER = 0.9
 CERTAIN = 5.0
 """A trial has so many calls that this many of them would be refused as before."""
 
-SAME = 0.7
-"""A limit that has fewer calls refused stays if it serves this part of the calls."""
+SAME = 0.75
+"""A limit that has fewer calls refused stays if this part is served at a time."""
 
 KEPT = 0.9
 """A limit that brings sooner first bytes stays if it serves this part of the calls."""
@@ -119,6 +119,7 @@ class _Trial(NamedTuple):
         limit: What it was before.
         refusals: As `_Round.refusals` tells them; 0 where that is not what is tried.
         first_byte: Mean seconds to the first byte then; 0 likewise.
+        served: How many were served at a time then; 0 likewise.
         rate: Calls that were served a second then.
         cause: Whether something was wrong.
     """
@@ -126,6 +127,7 @@ class _Trial(NamedTuple):
     limit: float
     refusals: float
     first_byte: float
+    served: float
     rate: float
     cause: bool
 
@@ -247,13 +249,12 @@ class AdaptiveConcurrency:
         if share - this.error > self._noise + TOLERATED:
             self._good = 0
             if now >= self._hold_until:
-                lower = this.served(now)
+                served = this.served(now)
                 refusals = this.refusals(now, self._exact)
                 # With so many calls, none is refused by chance in one trial of 150.
                 self._enough = max(ROUND, math.ceil(CERTAIN / share))
-                self._try(
-                    lower, _Trial(self._exact, refusals, 0.0, rate, cause=True), now
-                )
+                trial = _Trial(self._exact, refusals, 0.0, served, rate, cause=True)
+                self._try(served, trial, now)
             return
         noise = 0.9 * self._noise + 0.1 * share
         # Where the limit has grown by itself, more are refused because of that.
@@ -265,13 +266,17 @@ class AdaptiveConcurrency:
             self._good = 0
             if now >= self._hold_until:
                 lower = self._exact * max(self._best / certain, 0.5)
-                self._try(lower, _Trial(self._exact, 0.0, mean, rate, cause=True), now)
+                self._try(
+                    lower, _Trial(self._exact, 0.0, mean, 0.0, rate, cause=True), now
+                )
         else:
             self._best += (mean - self._best) * (0.1 if self._best else 1.0)
             steady, self._steady = self._steady, this.full
             if this.full and steady and now >= self._explore_at:
                 lower = self._exact * EXPLORED
-                self._try(lower, _Trial(self._exact, 0.0, mean, rate, cause=False), now)
+                self._try(
+                    lower, _Trial(self._exact, 0.0, mean, 0.0, rate, cause=False), now
+                )
             else:
                 self._grow(this, now)
 
@@ -298,7 +303,8 @@ class AdaptiveConcurrency:
         if trial.refusals:
             refusals = this.refusals(now, self._exact, errors=1.0)
             helped = refusals <= FEWER * trial.refusals
-            helped = helped and this.rate(now) >= SAME * trial.rate
+            # What fails at random leaves fewer served.
+            helped = helped and this.served(now) + 2.0 >= SAME * trial.served
         else:
             # Where nothing had to wait, fewer calls in flight are served sooner, too,
             # as in a server that works at many at once; but then they are fewer.
