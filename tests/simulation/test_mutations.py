@@ -3,6 +3,7 @@ Does the simulation find anything? Guards of the broker are broken on purpose.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -84,6 +85,9 @@ PARTIAL = Script(
     compared=True,
 )
 """A provider fails a part of its calls, gets slower under load, and is dead."""
+
+FLAKY = replace(PARTIAL, phases=(Phase("flaky", 0.0, 100.0, "a", 0.7),))
+"""A provider fails most of its calls, for long."""
 
 BUSY = Script(
     seed=3,
@@ -222,7 +226,7 @@ ELSEWHERE: dict[Mutation, Script] = {
     nobody_moves: BUSY,
     the_first_failure_is_the_requests_own: PARTIAL,
     a_server_bears_one_call: PARTIAL,
-    nothing_is_paid_back: PARTIAL,
+    nothing_is_paid_back: FLAKY,
     circuits_open_for_long: PARTIAL,
 }
 """Those that are noticed in another script than the first."""
@@ -230,8 +234,8 @@ ELSEWHERE: dict[Mutation, Script] = {
 
 @pytest.mark.parametrize(
     "script",
-    [SCRIPT, OUTAGE, PARTIAL, BUSY],
-    ids=["script", "outage", "partial", "busy"],
+    [SCRIPT, OUTAGE, PARTIAL, FLAKY, BUSY],
+    ids=["script", "outage", "partial", "flaky", "busy"],
 )
 def test_a_broker_that_is_whole_breaks_nothing(script: Script) -> None:
     assert not check(run(script))

@@ -31,6 +31,9 @@ ROUND = 8
 TOLERATED = 0.05
 """A share of refused calls that is no reason to send less."""
 
+MOST = 0.5
+"""A share of refused calls that is a reason also where the limit was not reached."""
+
 FEWER = 0.75
 """Fewer calls are refused if, of the places, it is certainly this part of before."""
 
@@ -248,7 +251,8 @@ class AdaptiveConcurrency:
         rate, share = this.rate(now), this.share
         if share - this.error > self._noise + TOLERATED:
             self._good = 0
-            if now >= self._hold_until:
+            # Where fewer run than may, what we send is hardly the cause of a few.
+            if now >= self._hold_until and (this.full or share > MOST):
                 served = this.served(now)
                 refusals = this.refusals(now, self._exact)
                 # With so many calls, none is refused by chance in one trial of 150.
