@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from aitor.laws.bucket import (
     DIMENSIONS,
-    FADE_SECONDS,
     NO_COST,
     Cost,
     Reservation,
@@ -443,16 +442,29 @@ def test_a_server_may_lower_a_limit_and_raise_it_again_to_ours() -> None:
         assert bucket.levels(0.0)["requests"].limit == used
 
 
+FADE = 120.0
+"""Seconds after which a limit of a minute fades."""
+
+
+def test_a_second_s_limit_fades_sooner() -> None:
+    bucket = TokenBucket()
+    bucket.observe("requests", 3_600, None, 0.0, 1.0)
+    bucket.ready_at(ONE, 1.9)
+    assert bucket.levels(1.9)
+    bucket.ready_at(ONE, 2.0)
+    assert not bucket.levels(2.0)
+
+
 def test_a_limit_that_a_server_does_not_tell_any_more_fades() -> None:
     """Kind: what was learned once and held for ever."""
     bucket = TokenBucket()
     bucket.observe("requests", 60, None, 0.0)
     bucket.observe("tokens", 1_000, None, 100.0)
-    bucket.ready_at(ONE, FADE_SECONDS)
-    assert set(bucket.levels(FADE_SECONDS)) == {"tokens"}
+    bucket.ready_at(ONE, FADE)
+    assert set(bucket.levels(FADE)) == {"tokens"}
     assert bucket.counts_tokens
-    bucket.ready_at(ONE, 100.0 + FADE_SECONDS)
-    assert not bucket.levels(100.0 + FADE_SECONDS)
+    bucket.ready_at(ONE, 100.0 + FADE)
+    assert not bucket.levels(100.0 + FADE)
     assert not bucket.counts_tokens
 
 
@@ -467,8 +479,8 @@ def test_a_limit_that_a_server_tells_again_and_again_stays() -> None:
 def test_a_lower_limit_that_fades_leaves_the_one_configured() -> None:
     bucket = TokenBucket(requests_per_minute=600)
     bucket.observe("requests", 60, None, 0.0)
-    bucket.ready_at(ONE, FADE_SECONDS)
-    assert bucket.levels(FADE_SECONDS)["requests"].limit == 600
+    bucket.ready_at(ONE, FADE)
+    assert bucket.levels(FADE)["requests"].limit == 600
 
 
 def test_a_new_limit_keeps_what_had_come_by_then() -> None:

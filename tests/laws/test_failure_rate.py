@@ -54,23 +54,38 @@ def test_a_degraded_provider_is_probed_after_a_second_and_then_ever_later() -> N
     assert probed == [1.0, 2.0, 4.0, 8.0, 12.0, 16.0]
 
 
-def test_a_probe_that_is_answered_lets_two_more_go_at_once() -> None:
+def test_probes_that_are_answered_let_more_go_at_once() -> None:
     rate = after("xxxx")
     assert rate.probe(1.0)
     assert not rate.probe(1.5)
     rate.record(1.5, failed=False)
-    assert [rate.probe(1.5) for _ in range(3)] == [True, True, False]
+    assert [rate.probe(1.5) for _ in range(2)] == [True, False]
+    rate.record(1.6, failed=False)
+    assert [rate.probe(1.6) for _ in range(3)] == [True, True, False]
+
+
+def test_one_that_answers_every_other_call_earns_no_stream_of_probes() -> None:
+    rate = after("xxxx")
+    probes = 0
+    for tenth in range(10, 200):
+        while rate.probe(tenth / 10):
+            rate.record(tenth / 10, failed=probes % 2 == 1)
+            probes += 1
+    assert probes <= 2 * 19
 
 
 def test_a_provider_that_has_recovered_takes_all_again_after_a_few_rounds() -> None:
     rate = after(100 * "x")
-    probes, rounds = 1, 0
+    rounds = 0
     while rate.degraded:
+        probes = 0
+        while rate.probe(1.0):
+            probes += 1
+        assert probes
         for _ in range(probes):
-            assert rate.probe(1.0) or not rate.degraded
             rate.record(1.0, failed=False)
-        probes, rounds = 2 * probes, rounds + 1
-    assert rounds <= 6
+        rounds += 1
+    assert rounds <= 7
 
 
 def test_a_probe_that_fails_ends_a_recovery() -> None:
@@ -78,7 +93,8 @@ def test_a_probe_that_fails_ends_a_recovery() -> None:
     assert rate.probe(1.0)
     rate.record(1.5, failed=False)
     rate.record(1.6, failed=True)
-    assert not rate.probe(1.6)
+    assert not rate.probe(2.5)
+    assert rate.probe(2.6)
 
 
 def test_a_provider_that_recovers_is_probed_soon_when_it_fails_again() -> None:

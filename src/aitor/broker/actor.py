@@ -495,7 +495,7 @@ class Actor:
         with suppress(Exception):
             for seen in self._limits_told.read(headers, now, time.time()):
                 self.limit.bucket.observe(
-                    seen.dimension, seen.per_minute, seen.remaining, now
+                    seen.dimension, seen.per_minute, seen.remaining, now, seen.period
                 )
 
     def _judge(

@@ -46,8 +46,8 @@ DIMENSIONS = ("requests", "tokens", "input_tokens", "output_tokens")
 MOST_BELIEVED = 1e12
 """No vendor allows, has left, or charges more; who says so is not believed."""
 
-FADE_SECONDS = 120.0
-"""For so long a limit holds that a server has told and does not tell any more."""
+FADE_PERIODS = 2.0
+"""For so many of its periods a limit holds that a server does not tell any more."""
 
 LONG_AGO = -1e9
 """Before any clock: the last start of a bucket that has started nothing."""
@@ -196,7 +196,7 @@ class TokenBucket:
                 self._configured[dimension] = limit
                 self._add_pace(dimension, limit)
         self._last_start = LONG_AGO
-        # When a server last told a limit of a dimension that is not the configured one.
+        # When a limit fades that a server told, unless it is told again.
         self._observed: dict[str, float] = {}
         self._fade_at = math.inf
         # The last question to `ready_at` and its answer, while it still holds.
@@ -355,7 +355,12 @@ class TokenBucket:
         self._asked = None
 
     def observe(
-        self, dimension: str, limit: float | None, remaining: float | None, now: float
+        self,
+        dimension: str,
+        limit: float | None,
+        remaining: float | None,
+        now: float,
+        period: float = 60.0,
     ) -> None:
         """
         Believe a server's headers as far as they ask for less than we allow.
@@ -364,10 +369,11 @@ class TokenBucket:
             dimension: One of `DIMENSIONS`; others are not ours.
             limit: The server's limit per minute. It holds where it is lower than the
                 one configured, or where none is, until the server has not told it
-                for `FADE_SECONDS`.
+                for `FADE_PERIODS`.
             remaining: What the server has left, which bounds what may go at once;
                 it never adds to it.
             now: The time.
+            period: For how many seconds the server counts.
         """
         pace = self._paces.get(dimension)
         if pace is None and dimension not in DIMENSIONS:
@@ -377,8 +383,9 @@ class TokenBucket:
         if limit is not None and 1.0 <= limit <= MOST_BELIEVED:
             limit = min(limit, self._configured.get(dimension, limit))
             if limit != self._configured.get(dimension):
-                self._observed[dimension] = now
-                self._fade_at = min(self._fade_at, now + FADE_SECONDS)
+                fades = now + FADE_PERIODS * period
+                self._observed[dimension] = fades
+                self._fade_at = min(self._fade_at, fades)
             if pace is None:
                 pace = self._add_pace(dimension, limit)
                 pace.set_level(pace.burst, elapsed)
@@ -396,9 +403,9 @@ class TokenBucket:
     def _fade(self, now: float) -> None:
         """Forget the limits that the server does not tell any more."""
         self._fade_at = math.inf
-        for dimension, said in list(self._observed.items()):
-            if now < said + FADE_SECONDS:
-                self._fade_at = min(self._fade_at, said + FADE_SECONDS)
+        for dimension, fades in list(self._observed.items()):
+            if now < fades:
+                self._fade_at = min(self._fade_at, fades)
                 continue
             del self._observed[dimension]
             configured = self._configured.get(dimension)

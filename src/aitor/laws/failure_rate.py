@@ -32,7 +32,8 @@ LEAST_SHARE, GREATEST_SHARE = 0.1, 0.95
 """What is assumed at least and at most of others where that is calculated."""
 
 PROBES_EARNED = 2
-"""Further probes for each that is answered: doubling, as in TCP's slow start."""
+"""Further probes for each that is answered, but for the first: doubling, as in TCP's
+slow start."""
 
 FIRST_INTERVAL = 1.0
 """Seconds between a probe that failed and the next; doubles with each failure."""
@@ -55,6 +56,7 @@ class FailureRate:
     __slots__ = (
         "_count",
         "_earned",
+        "_in_a_row",
         "_interval",
         "_longest",
         "_next_probe",
@@ -79,6 +81,7 @@ class FailureRate:
         self._interval = min(FIRST_INTERVAL, longest_interval)
         self._next_probe = 0.0
         self._earned = 0  # probes that may go at once
+        self._in_a_row = 0  # answers while it is degraded
 
     def record(self, now: float, *, failed: bool) -> None:
         """Learn how a call ended."""
@@ -93,16 +96,20 @@ class FailureRate:
             if self.share < DEGRADED_ABOVE:
                 return
             self.degraded = True
+            self._in_a_row = 0
             self._interval = min(FIRST_INTERVAL, self._longest)
             self._next_probe = now + self._interval
         elif self.share < RECOVERED_BELOW:
             self.degraded = False
             self._earned = 0
         elif failed:
-            self._earned = 0
+            self._earned = self._in_a_row = 0
+            self._next_probe = max(self._next_probe, now + self._interval)
         else:
             self._interval = min(FIRST_INTERVAL, self._longest)
-            self._earned += PROBES_EARNED
+            self._in_a_row += 1
+            # One that answers every other call would earn its probes for ever.
+            self._earned += 1 if self._in_a_row == 1 else PROBES_EARNED
 
     def is_its_own_fault(self, failures: int, answered: int, failed: int) -> bool:
         """

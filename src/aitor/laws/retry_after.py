@@ -116,11 +116,13 @@ class Allowance(NamedTuple):
         dimension: As in `Observed`.
         per_minute: What any minute allows; None where that is not known.
         remaining: What may go at once at most; None where that is not known.
+        period: For how many seconds the server counts.
     """
 
     dimension: str
     per_minute: float | None
     remaining: float | None
+    period: float
 
 
 class LimitReader:
@@ -164,7 +166,7 @@ class LimitReader:
             limit = seen.limit
             if limit is not None:
                 limit *= _MINUTE / period
-            allowed.append(Allowance(seen.dimension, limit, seen.remaining))
+            allowed.append(Allowance(seen.dimension, limit, seen.remaining, period))
         return allowed
 
     def _period(self, seen: Observed, now: float, wall_now: float) -> float | None:
