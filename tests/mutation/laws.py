@@ -478,7 +478,7 @@ LAWS = (
     Mutation(
         "one-probe-after-the-other",
         "laws/failure_rate.py",
-        "self._earned += PROBES_EARNED",
+        "self._earned += 1 if self._in_a_row == 1 else PROBES_EARNED",
         "pass",
         "A provider that has recovered takes all requests again after a few rounds.",
         RATE,
