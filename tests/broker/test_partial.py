@@ -85,8 +85,8 @@ async def test_a_provider_that_fails_a_part_answers_everybody(
     """Kind: down and flaky taken for one. With no more calls than chance requires."""
     provider = flaky(share, FAULTS[fault], timeout=1.0)
     async with Broker([provider], seed=1) as broker:
-        assert not failed(await ask(broker, 400, 60.0))
-    assert len(provider.sent) <= 400 / (1.0 - share) * 1.25
+        assert not failed(await ask(broker, 200, 60.0))
+    assert len(provider.sent) <= 200 / (1.0 - share) * 1.25
 
 
 async def test_one_call_in_twenty_that_gets_through_is_enough() -> None:
@@ -168,7 +168,7 @@ async def test_after_an_outage_the_former_rate_is_back_within_the_open_time() ->
     down = True
 
     async def answer(request: Request) -> Answer:
-        await anyio.sleep(CALL)
+        await anyio.sleep(10 * CALL)
         if down:
             raise ServerError("no", status=500)
         return Answer("ok", "scripted", "stop", Usage(1, 1))
@@ -187,7 +187,7 @@ async def test_after_an_outage_the_former_rate_is_back_within_the_open_time() ->
         await anyio.sleep(30.0)
         before = len(provider.sent)
         await anyio.sleep(1.0)
-        assert len(provider.sent) - before >= 0.95 * 64 / CALL
+        assert len(provider.sent) - before >= 0.95 * 64 / (10 * CALL)
         tasks.cancel_scope.cancel()
 
 
