@@ -26,9 +26,19 @@ DOCS = ROOT / "docs"
 ALL = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 
 SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-ROW = re.compile(r"^\| `([a-z_.`, ]+)`[^|]*\| ([^|]*) \| [^|]*\|$", re.MULTILINE)
-LINK = re.compile(r"\]\((?!https?:)([^)\s]*)\)")
+ROW = re.compile(r"^\| `([\w.]+)` \| ([^|]*) \| [^|]*\|$", re.MULTILINE)
+CODE = re.compile(r"^```.*?^```$|`[^`\n]*`", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\](?:\(|: )(?!https?:)([^)\s]*)")
 WITH_EXAMPLES = [page for page in ALL[1:] if SNIPPET.search(page.read_text("utf-8"))]
+
+
+def examples(page: Path) -> list[tuple[int, str]]:
+    """Return each example of *page* with the number of its first line."""
+    text = page.read_text("utf-8")
+    return [
+        (text.count("\n", 0, found.start()) + 2, found[1])
+        for found in SNIPPET.finditer(text)
+    ]
 
 
 async def run(page: Path, line: int, text: str, names: dict[str, Any]) -> None:
@@ -67,10 +77,8 @@ async def test_every_example_of_a_page_runs(
             path = "/v1" if name == "OPENAI" else ""
             monkeypatch.setenv(f"{name}_BASE_URL", f"{url}{path}")
         names: dict[str, Any] = {"__name__": page.stem}
-        text = page.read_text("utf-8")
-        for found in SNIPPET.finditer(text):
-            line = text.count("\n", 0, found.start()) + 2
-            await run(page, line, found[1], names)
+        for line, text in examples(page):
+            await run(page, line, text, names)
         for value in list(names.values()):
             if isinstance(value, Broker | LLMManager):
                 await value.aclose()
@@ -106,12 +114,7 @@ def as_told(text: str) -> Any:
 def rows(page: Path, heading: str) -> dict[str, Any]:
     """Return the settings that the tables below *heading* list, with their defaults."""
     section = page.read_text("utf-8").split(f"\n## {heading}\n")[1].split("\n## ")[0]
-    told = {}
-    for name, values in ROW.findall(section):
-        names = re.sub(r"[`\s]", "", name).split(",")
-        for each, value in zip(names, values.split(", "), strict=len(names) > 1):
-            told[each] = value
-    return {name: as_told(value.strip()) for name, value in told.items()}
+    return {name: as_told(value) for name, value in ROW.findall(section)}
 
 
 def test_the_settings_that_the_manual_lists_are_all_with_their_defaults() -> None:
@@ -150,7 +153,7 @@ def test_the_manual_tells_of_every_error() -> None:
 @pytest.mark.parametrize("page", ALL, ids=lambda page: page.name)
 def test_every_link_leads_somewhere(page: Path) -> None:
     """A link to a page that was renamed, or to a heading that was reworded, is dead."""
-    text = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.S | re.M)
+    text = CODE.sub("", page.read_text("utf-8"))
     for target in LINK.findall(text):
         name, _, anchor = target.partition("#")
         there = (page.parent / name) if name else page
