@@ -119,7 +119,7 @@ def _restore(kind: type[LLMError], message: str, state: dict[str, Any]) -> LLMEr
 
 
 class ConfigurationError(LLMError, ValueError):
-    """A setting is wrong; nothing was sent. Yours to mend."""
+    """A setting is wrong; nothing was sent. Yours to fix."""
 
     outcome = Outcome.BAD_REQUEST
 
@@ -129,7 +129,7 @@ class UnusableProviderError(ConfigurationError):
     No connection to a provider can be made with its settings; nothing was sent.
 
     It is found out in the middle of a request, which others may answer; no other will
-    fare better at this provider until somebody mends it.
+    fare better at this provider until somebody fixes it.
     """
 
     outcome = Outcome.ACCOUNT
@@ -156,7 +156,7 @@ class RateLimitError(LLMError):
 
 
 class BadRequestError(APIError):
-    """The request is wrong, and would be wrong anywhere; yours to mend."""
+    """The request is wrong, and would be wrong anywhere; yours to fix."""
 
     outcome = Outcome.BAD_REQUEST
 
@@ -227,7 +227,7 @@ class DeclinedError(APIError):
 
 
 class AccountError(APIError):
-    """The account may not: key, billing, country. Yours to mend at the vendor."""
+    """The account may not: key, billing, country. Yours to fix at the vendor."""
 
     outcome = Outcome.ACCOUNT
 
@@ -237,7 +237,7 @@ class AuthenticationError(AccountError):
 
 
 class QuotaError(AccountError):
-    """The purse is empty or a spending limit was reached."""
+    """Billing or a spending limit is exhausted."""
 
 
 class ModelNotFoundError(APIError):
