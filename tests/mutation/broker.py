@@ -978,22 +978,6 @@ BROKER = (
         "tests/broker/test_found.py",
     ),
     Mutation(
-        "waits-for-a-circuit",
-        "broker/route.py",
-        " and not actor.full and not actor.open(now)\n",
-        " and not actor.full\n",
-        "Nobody waits for a circuit while somebody else could take the request.",
-        "tests/broker/test_map.py -k keeps_nothing",
-    ),
-    Mutation(
-        "prediction-without-slow-start",
-        "broker/actor.py",
-        "min(self._concurrency.limit, self.breaker.most_in_flight)",
-        "self._concurrency.limit",
-        "Who has just come back holds nothing up.",
-        "tests/broker/test_map.py -k keeps_nothing",
-    ),
-    Mutation(
         "cache-ignores-the-kind",
         "broker/cache.py",
         "provider.kind,\n",

@@ -518,7 +518,7 @@ LAWS = (
     Mutation(
         "later-for-nothing",
         "laws/adaptive_concurrency.py",
-        "helped = 0.0 < mean <= SOONER * trial.first_byte",
+        "helped = helped and this.rate(now) >= KEPT * trial.rate",
         "helped = True",
         "Prompts that take their time are no reason to send less.",
         CONCURRENCY,
