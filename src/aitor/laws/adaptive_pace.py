@@ -17,7 +17,7 @@ import math
 __all__ = ("AdaptivePace",)
 
 TOLERATED = 0.1
-"""A share of refused calls that is no reason to go slower."""
+"""A share of refused calls, as far as it is certain, that is no reason to go slower."""
 
 HELPED = 0.75
 """Going slower has helped if no more than this part of the share is refused then."""
@@ -118,13 +118,18 @@ class AdaptivePace:
             self._judge(now)
 
     def _judge(self, now: float) -> None:
-        share = self._refused / (self._answered + self._refused)
+        calls = self._answered + self._refused
+        share = self._refused / calls
+        # One refusal among a few calls is chance, and no pace.
+        certain = share - math.sqrt(share * (1.0 - share) / calls)
         elapsed = now - self._began
         trial, self._trial = self._trial, 0.0
         if trial and share > HELPED * trial:
             self._rate = math.inf
             self._hold_until = now + FORGET_SECONDS
-        elif share > TOLERATED and now >= self._hold_until and self._answered >= ENOUGH:
+        elif (
+            certain > TOLERATED and now >= self._hold_until and self._answered >= ENOUGH
+        ):
             rate = self.rate(now)
             if rate == math.inf:
                 self._trial = share
