@@ -17,7 +17,7 @@ from anyio.abc import TaskGroup
 from aitor.broker.broker import Broker
 from aitor.broker.cache import Cache
 from aitor.broker.mapping import MapResult
-from aitor.errors import LLMError
+from aitor.errors import BrokerClosedError, LLMError
 from aitor.messages import Attempt, Reply, Request
 from aitor.outcomes import Outcome
 from aitor.providers.settings import LimitSettings, load
@@ -294,14 +294,16 @@ class _World:
         source = _Source(plans, self._submits)
         slow = [phase for phase in self._script.phases if phase.kind == "slow_consumer"]
         everything = self._broker.map(source, max_in_flight=MAP_PLACES, cache=False)
-        async with everything as results:
-            async for result in results:
-                self._hands_out(result)
-                now = anyio.current_time()
-                if any(phase.begin <= now < phase.end for phase in slow):
-                    await anyio.sleep(SLOW_SECONDS)
-                if self._broker._closed:
-                    break
+        # A map whose broker closes ends with that, and not as if it were whole.
+        with suppress(BrokerClosedError):
+            async with everything as results:
+                async for result in results:
+                    self._hands_out(result)
+                    now = anyio.current_time()
+                    if any(phase.begin <= now < phase.end for phase in slow):
+                        await anyio.sleep(SLOW_SECONDS)
+                    if self._broker._closed:
+                        break
         for plan in plans:
             if plan.id in self._submitted:
                 self._finishes(plan.id, None)
